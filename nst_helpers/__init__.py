@@ -23,7 +23,7 @@ _MODULES = (
     "transfer",
     "weights",
 )
-__all__ = list(_MODULES)  # noqa: PLE0604 - the names are modules, imported on first use
+__all__ = list(_MODULES)
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -1,0 +1,50 @@
+# make setup   a virtual environment with everything installed, and the pretrained weights
+# make lab     the same, then JupyterLab on the first notebook
+# make test    the same, then every test
+# make release notebooks/ anew from solutions/
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+FIRST := notebooks/00_start_here/00_start_here.ipynb
+# Jupyter does not start as root unless told to; in a container there is often nobody else.
+AS_ROOT := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root)
+
+.PHONY: setup lab test lint release weights browser clean
+.DEFAULT_GOAL := setup
+
+setup: $(VENV)/installed weights
+
+# Some systems ship Python without ensurepip: there the environment gets its pip from python3's own.
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed; choose one with: make PYTHON=python3.12")'
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { \
+	  $(PYTHON) -m venv --clear --without-pip $(VENV) && \
+	  $(PYTHON) -m pip --python $(PY) install --quiet pip; }
+
+$(VENV)/installed: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing (PyTorch is large: a minute or a few, once) ..."
+	@$(PY) -m pip install --quiet --editable ".[test]"
+	@touch $@
+
+# Without weights everything but real pictures still works, so a set-up that cannot fetch them goes on.
+weights: $(VENV)/installed
+	@$(PY) -m nst_helpers.weights || echo "Going on without pretrained weights."
+
+browser: $(VENV)/installed
+	@$(PY) tests/browser/chromium.py
+
+lab: setup
+	$(PY) -m jupyter lab $(AS_ROOT) $(LAB_OPTIONS) $(FIRST)
+
+test: setup browser
+	$(PY) -m pytest --numprocesses 2 --dist loadfile --nbval-lax tests solutions notebooks $(PYTEST_OPTIONS)
+
+lint: $(VENV)/installed
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+
+release: $(VENV)/installed
+	$(PY) -m tests.release
+
+clean:
+	rm -rf $(VENV) .course .pytest_cache .ruff_cache

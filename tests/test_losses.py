@@ -74,4 +74,4 @@ def test_gradients_reach_the_picture_and_vanish_at_the_match():
     total = losses.content_loss(same, _features())
     total += losses.layer_style_loss(same, losses.gram_matrix(_features()))
     total.backward()
-    assert float(same.grad.abs().max()) < 1e-12  # exactly at the match there is no slope, and no nan
+    assert float(same.grad.abs().max()) < 1e-12  # at the match: no slope, and no nan

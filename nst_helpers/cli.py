@@ -1,0 +1,214 @@
+"""The command line: ``nst stylize``, ``nst weights`` and ``nst doctor``.
+
+Exit status 0 means success, 1 an error told in one sentence, 2 a wrong call, 130 an interrupt.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import platform
+import shutil
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from nst_helpers.errors import NstError
+
+TOOLS = ("jupyter-lab", "nbgrader")
+PACKAGES = ("torch", "torchvision", "pillow", "matplotlib", "ipywidgets", "jupyterlab", "nbgrader")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except NstError as error:
+        print(f"nst: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("nst: interrupted; nothing was written.", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="nst", description="Neural style transfer.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_stylize(commands)
+    _add_weights(commands)
+    doctor = commands.add_parser("doctor", help="check this machine, one line for each thing")
+    doctor.set_defaults(run=_doctor)
+    return parser
+
+
+def _number(kind: type, lowest: float) -> Callable[[str], float]:
+    def number(text: str) -> float:
+        value = kind(text)
+        if not lowest <= value < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text} is not in range; it starts at {lowest}")
+        return value
+
+    number.__name__ = "whole number" if kind is int else "number"
+    return number
+
+
+def _add_stylize(commands: argparse._SubParsersAction) -> None:
+    stylize = commands.add_parser("stylize", help="paint one picture in the style of another")
+    stylize.add_argument("content", metavar="CONTENT", help="path, URL or shipped picture's name")
+    stylize.add_argument("style", metavar="STYLE", help="path, URL or shipped picture's name")
+    stylize.add_argument("-o", "--output", required=True, type=Path, metavar="OUT")
+    stylize.add_argument("--size", type=_number(int, 16), default=256, help="long side in pixels")
+    stylize.add_argument("--steps", type=_number(int, 1), default=100)
+    stylize.add_argument("--alpha", type=_number(float, 0), default=1.0, help="content weight")
+    stylize.add_argument("--beta", type=_number(float, 0), default=1e6, help="style weight")
+    stylize.add_argument("--device", help="cpu, cuda, mps, xpu; the best there is if not given")
+    stylize.add_argument("--weights", help="auto, gatys, torchvision or random")
+    stylize.add_argument("--seed", type=int, default=0)
+    stylize.set_defaults(run=_stylize)
+
+
+def _stylize(options: argparse.Namespace) -> int:
+    from nst_helpers.images import check_writable
+    from nst_helpers.transfer import stylize
+
+    check_writable(options.output)  # before minutes of work, not after
+    result = stylize(
+        options.content,
+        options.style,
+        size=options.size,
+        steps=options.steps,
+        alpha=options.alpha,
+        beta=options.beta,
+        device=options.device,
+        weights=options.weights,
+        seed=options.seed,
+    )
+    path = result.save(options.output)
+    best = result.best
+    print(f"{path}: {result.caption()}")
+    if result.ended == "interrupted":
+        print(
+            f"nst: interrupted; {path} holds the best picture, step {best.step}.", file=sys.stderr
+        )
+        return 130
+    if result.ended == "diverged":
+        raise NstError(
+            f"The loss was no number any more after step {best.step}; {path} holds the best "
+            f"picture before that; try a smaller alpha and beta."
+        )
+    return 0
+
+
+def _add_weights(commands: argparse._SubParsersAction) -> None:
+    weights = commands.add_parser(
+        "weights", help="fetch and verify the pretrained weights, and say where they are"
+    )
+    weights.add_argument(
+        "action",
+        nargs="?",
+        choices=("fetch", "verify", "where"),
+        default="fetch",
+        help="fetch what is missing (the default), verify what is there, or say where it is",
+    )
+    weights.set_defaults(run=_weights)
+
+
+def _weights(options: argparse.Namespace) -> int:
+    from nst_helpers import weights
+
+    if options.action == "fetch":
+        weights.fetch_weights()
+    statuses = weights.weights_status()
+    if options.action == "where":
+        print(weights.cache_folder())
+    needed = {"gatys", "adain-decoder"}
+    for status in statuses:
+        print(f"{status.name:14} {status.state:8} {status.detail}")
+    if options.action == "where":
+        return 0
+    return int(any(status.state != "ready" for status in statuses if status.name in needed))
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    """Print one line for each part; a part that is not well says what to do."""
+    failures = 0
+    for part, check in DOCTOR.items():
+        try:
+            lines = list(check())
+            mark = "ok "
+        except (NstError, ImportError, OSError) as error:
+            lines, mark = [str(error)], "NOT"
+            failures += 1
+        for line in lines:
+            print(f"{mark} {part:10} {line}")
+    return int(failures > 0)
+
+
+def _check_python() -> Iterator[str]:
+    yield f"Python {platform.python_version()} at {sys.prefix}"
+
+
+def _check_packages() -> Iterator[str]:
+    versions = []
+    for package in PACKAGES:
+        try:
+            versions.append(f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            raise NstError(
+                f"The package {package} is not installed; run make setup in the project's folder."
+            ) from None
+    yield ", ".join(versions)
+
+
+def _check_device() -> Iterator[str]:
+    from nst_helpers.device import describe_device, pick_device, pick_precision
+
+    device = pick_device()
+    precision = str(pick_precision(device)).removeprefix("torch.")
+    yield f"{describe_device(device)}, {precision}"
+
+
+def _check_weights() -> Iterator[str]:
+    from nst_helpers import weights
+
+    for status in weights.weights_status():
+        if status.state == "ready":
+            yield f"{status.name}: {status.detail}"
+        elif status.name == "gatys":
+            raise NstError(f"{status.detail} Run nst weights to fetch them.")
+
+
+def _check_pictures() -> Iterator[str]:
+    from nst_helpers.attribution import images_folder, pictures
+
+    for picture in pictures():
+        if not picture.path.is_file():
+            raise NstError(f"The shipped picture {picture.path} is missing; restore it with git.")
+    yield f"{len(pictures())} pictures in {images_folder()}"
+
+
+def _check_tool(tool: str) -> Callable[[], Iterator[str]]:
+    def check() -> Iterator[str]:
+        # The environment's own tools are looked for first: it may not be activated.
+        path = shutil.which(tool, path=sysconfig.get_path("scripts")) or shutil.which(tool)
+        if path is None:
+            raise NstError(f"The program {tool} is not installed; run make setup.")
+        yield path
+
+    return check
+
+
+DOCTOR: dict[str, Callable[[], Iterator[str]]] = {
+    "python": _check_python,
+    "packages": _check_packages,
+    "device": _check_device,
+    "weights": _check_weights,
+    "pictures": _check_pictures,
+    **{tool: _check_tool(tool) for tool in TOOLS},
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -20,7 +20,7 @@ import torch
 from PIL import Image, ImageCms
 
 import nst_helpers
-from nst_helpers import images
+from nst_helpers import _reading, images
 from nst_helpers.attribution import picture
 from nst_helpers.errors import DeviceError, ImageError, NstError
 from nst_helpers.images import check_writable, image_size, load_image, save_image, to_pil
@@ -264,17 +264,18 @@ def test_16_bit_greys_are_scaled_not_clipped(kind):
     assert float(smaller[0, 0, 8, 8]) == pytest.approx(0.5, abs=1e-3)
 
 
-def test_big_endian_16_bit_tiff_is_read():
+def _big_endian_tiff(samples: int) -> bytes:
+    """Return a TIFF of 20 x 20 mid-greys of 16 bits that claims ``samples`` values a pixel."""
     data = np.full((20, 20), 32768, ">u2").tobytes()
-    tags = [(256, 20), (257, 20), (258, 16), (259, 1), (262, 1), (273, 122), (278, 20)]
-    tags += [(277, 1), (279, len(data))]
-    tags.sort()
+    tags = {256: 20, 257: 20, 258: 16, 259: 1, 262: 1, 273: 122, 277: samples, 278: 20}
+    tags[279] = len(data)
     head = b"MM\0*" + struct.pack(">IH", 8, len(tags))
-    for tag, value in tags:
-        head += struct.pack(">HHII", tag, 4, 1, value)
-    head += struct.pack(">I", 0)
-    head = head.ljust(122, b"\0")
-    assert torch.allclose(load_image(head + data), torch.tensor(32768 / 65535))
+    head += b"".join(struct.pack(">HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return (head + bytes(4)).ljust(122, b"\0") + data
+
+
+def test_big_endian_16_bit_tiff_is_read():
+    assert torch.allclose(load_image(_big_endian_tiff(1)), torch.tensor(32768 / 65535))
 
 
 def test_16_bit_colour_is_read():
@@ -704,7 +705,7 @@ def test_no_redirect_leads_to_a_file(server, tmp_path):
 def test_a_server_that_does_not_answer_is_refused(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        monkeypatch.setattr(images, "URL_TIMEOUT", 0.1)
+        monkeypatch.setattr(_reading, "URL_TIMEOUT", 0.1)
         with refused("cannot be fetched .*timed out"):
             load_image(f"http://127.0.0.1:{port}/a.png")
     with refused("cannot be fetched .*refused"):
@@ -712,7 +713,7 @@ def test_a_server_that_does_not_answer_is_refused(monkeypatch):
 
 
 def test_a_server_that_drips_is_refused(server, monkeypatch):
-    monkeypatch.setattr(images, "URL_DEADLINE", -1.0)
+    monkeypatch.setattr(_reading, "URL_DEADLINE", -1.0)
     with refused("cannot be fetched .it takes too long"):
         load_image(server + "/endless")
 
@@ -873,6 +874,7 @@ def test_a_run_with_odd_pictures_prints_nothing_on_stderr(tmp_path):
     jpeg = bytearray(encoded(noisy(), "JPEG"))
     jpeg[700:720] = b"\xff\xd0" * 10
     (tmp_path / "jpeg").write_bytes(jpeg)
+    (tmp_path / "samples").write_bytes(_big_endian_tiff(99))  # Pillow logs an error
     (tmp_path / "short").write_bytes(encoded(noisy(), "TIFF")[:-900])
     code = (
         "import sys, pathlib\n"
@@ -891,6 +893,6 @@ def test_a_run_with_odd_pictures_prints_nothing_on_stderr(tmp_path):
     )
     assert run.stderr == ""
     outcome = dict(line.split() for line in run.stdout.splitlines())
-    assert len(outcome) == 5
+    assert len(outcome) == 6
     assert outcome["palette"] == outcome["exif"] == "loaded"
     assert outcome["lzw"] == outcome["short"] == "refused"

@@ -169,7 +169,13 @@ _EXPLANATIONS: tuple[tuple[str, str, str | None], ...] = (
         "hard-coded-size",
     ),
     (
-        r"expected (m1 and m2|scalar type)|same dtype|must have the same dtype|"
+        r"index -?\d+ is out of (bounds|range)|not enough values to unpack",
+        "something is counted further than this input goes; which of the numbers in this line "
+        "come from the input?",
+        "hard-coded-size",
+    ),
+    (
+        r"expected (m1 and m2|scalar type)|same dtype|have the same dtype|must be the same, got|"
         r"Input type .* and (bias|weight) type|expected .* but (got|found) (Float|Double|BFloat)",
         "two tensors have different dtypes: one of them does not follow the input's",
         "wrong-dtype",
@@ -211,8 +217,9 @@ def explain(error: BaseException, answer: Any, words: str) -> Finding:
         said = said[:117] + "..."
     for pattern, meaning, cause in _EXPLANATIONS:
         if re.search(pattern, str(error)):
-            return Finding("raises", f"{place}it stopped with {words}: {meaning} ({said}).", cause)
-    return Finding("raises", f"{place}it stopped with {words}: {said}.", None)
+            text = f"{place}it stopped with {words}: {meaning} ({said})."
+            return Finding("raises", text, cause or "raises")
+    return Finding("raises", f"{place}it stopped with {words}: {said}.", "raises")
 
 
 def _own_line(error: BaseException, answer: Any) -> str | None:

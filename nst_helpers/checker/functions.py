@@ -9,6 +9,7 @@ of what it saw.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -67,6 +68,29 @@ class Factor:
     too_small: tuple[str, str]
 
 
+def size_product(
+    words: str,
+    sizes: Callable[[Arguments], Mapping[str, int]],
+    too_large: tuple[str, str],
+    too_small: tuple[str, str],
+) -> Factor:
+    """Return the factor that is a product of sizes and numbers, such as ``"4 C H W"``.
+
+    Args:
+        words: sizes by the names ``sizes`` gives them, and whole numbers, parted by spaces.
+        sizes: returns the sizes of some arguments.
+        too_large: cause and hint of a result too large by this; the hint may hold ``{factor}`` and
+            ``{meaning}``.
+        too_small: the same of a result too small by this.
+    """
+
+    def value(arguments: Arguments) -> float:
+        known = sizes(arguments)
+        return math.prod(known[part] if part in known else int(part) for part in words.split())
+
+    return Factor(words, value, too_large, too_small)
+
+
 @dataclass(frozen=True)
 class TensorFunction:
     """An exercise whose answer is a function from tensors to one tensor.
@@ -79,6 +103,8 @@ class TensorFunction:
         operations: how many additions and multiplications lead to one number of the result.
         mistakes: wrong formulas, the most specific first.
         factors: numbers the result is often wrong by.
+        any_factor: cause and hint where all values are too large, or too small, by some other
+            number; only for results of several values, where that says something.
         shape_words: what the shape of the result is called.
         properties: further checks, run when everything else is right.
     """
@@ -92,6 +118,7 @@ class TensorFunction:
     shape_words: str
     mistakes: Sequence[Mistake] = ()
     factors: Sequence[Factor] = ()
+    any_factor: tuple[tuple[str, str], tuple[str, str]] | None = None
     properties: Callable[[Callable, Draw], Iterator[Finding]] | None = None
 
     def review(self, answer: Any, draw: Draw) -> list[Finding]:
@@ -107,7 +134,8 @@ AXIS_CAUSES = {
     "float32": ("wrong-dtype", "right in float64, wrong for {words}."),
     "float64": ("wrong-dtype", "right in float32, wrong for {words}."),
     "layout": ("memory-layout", "right for numbers that lie side by side, wrong for {words}."),
-    "again": ("shared-state", "right at first, wrong when called again: something is remembered."),
+    "again": ("shared-state", "right at first and wrong when called again: something is kept."),
+    "several": ("images-mixed", "right for one image, wrong for {words}."),
     "no gradient": ("needs-gradient", "wrong for {words}."),
     "device": ("wrong-device", "right on the CPU, wrong for {words}."),
 }
@@ -122,6 +150,7 @@ class Trial:
     given: np.ndarray | None = None
     expected: np.ndarray | None = None
     relative: float = 0.0
+    unseen: Finding | None = None
 
 
 def review_function(exercise: TensorFunction, answer: Any, draw: Draw) -> list[Finding]:
@@ -142,7 +171,7 @@ def review_function(exercise: TensorFunction, answer: Any, draw: Draw) -> list[F
         findings = [*_device_findings(exercise, answer, cases[0]), *_repeat(answer, cases[0])]
     if not findings and exercise.properties:
         findings = list(exercise.properties(answer, draw))
-    if any(finding.kind in ("shape", "values", "raises", "finite") for finding in findings):
+    if any(finding.kind in ("shape", "values", "finite") for finding in findings):
         findings = [*findings, *_recognised(exercise, answer, trials)]
     return findings
 
@@ -177,12 +206,12 @@ def _try(exercise: TensorFunction, answer: Callable, case: Case, draw: Draw) -> 
     """Call the answer with one case and compare everything with the specification."""
     trial = Trial(case)
     arguments = _prepared(case)
-    before = {name: compare.numbers(t) for name, t in tensors_in(arguments).items()}
+    before = _state(arguments)
     outcome = calling.call(answer, arguments, case.keywords)
     if outcome.error is not None:
-        trial.findings.append(calling.explain(outcome.error, answer, case.words))
+        trial.findings.append(_explained(outcome.error, answer, case.words))
         return trial
-    trial.findings += _changed_inputs(before, arguments)
+    trial.findings += _changed_inputs(before, _state(arguments))
     exact = _prepared(Case(case.axis, _in_float64(case.arguments), case.words, case.reaches))
     expected = exercise.specification(**exact)
     trial.expected = compare.numbers(expected)
@@ -231,18 +260,47 @@ def result_kind(value: Any, expected: Tensor, like: Tensor, shape_words: str) ->
         yield Finding("device", text + "the result must follow its input.", "wrong-device")
 
 
-def _changed_inputs(before: Mapping[str, np.ndarray], arguments: Arguments) -> Iterator[Finding]:
-    after = tensors_in(arguments)
-    for name, values in before.items():
-        if name not in after:
-            text = f"{name} was removed from the dictionary it came in; inputs must stay unchanged."
-            yield Finding("inputs", text, "input-changed")
-        elif not np.array_equal(values, compare.numbers(after[name]), equal_nan=True):
+def _explained(error: BaseException, answer: Any, words: str) -> Finding:
+    """Return the finding for an error, in the terms of a function that may not change its input."""
+    finding = calling.explain(error, answer, words)
+    if finding.cause == "leaf-changed-in-place" or "cannot resize variables" in str(error):
+        text = f"the input was changed in place; inputs must stay as they are. {finding.text}"
+        return Finding("inputs", text, "input-changed")
+    return finding
+
+
+@dataclass(frozen=True)
+class _InputState:
+    values: np.ndarray
+    requires_grad: bool
+    has_gradient: bool
+
+
+def _state(arguments: Arguments) -> dict[str, _InputState]:
+    """Return everything about the inputs that a call must leave as it is."""
+    return {
+        name: _InputState(compare.numbers(t), t.requires_grad, t.is_leaf and t.grad is not None)
+        for name, t in tensors_in(arguments).items()
+    }
+
+
+def _changed_inputs(
+    before: Mapping[str, _InputState], after: Mapping[str, _InputState]
+) -> Iterator[Finding]:
+    if after.keys() != before.keys():
+        text = "a dictionary given as input has other entries afterwards; inputs must not change."
+        yield Finding("inputs", text, "input-changed")
+    for name in before.keys() & after.keys():
+        old, new = before[name], after[name]
+        if not np.array_equal(old.values, new.values, equal_nan=True):
             text = f"{name} was changed by the call; inputs must stay as they are."
             yield Finding("inputs", text, "input-changed")
-    if len(after) > len(before):
-        text = "something was added to a dictionary given as input; inputs must stay unchanged."
-        yield Finding("inputs", text, "input-changed")
+        elif old.requires_grad != new.requires_grad:
+            text = f"the call switched on or off whether {name} asks for a gradient; leave it be."
+            yield Finding("inputs", text, "input-changed")
+        elif new.has_gradient and not old.has_gradient:
+            text = f"a gradient was left in {name}; inputs must stay as they are."
+            yield Finding("inputs", text, "input-changed")
 
 
 def _values_finding(exercise: TensorFunction, trial: Trial) -> Finding:
@@ -299,6 +357,8 @@ def _gradient_findings(
         yield calling.explain(error, None, "a backward pass")
         return
     right_values = not any(finding.kind in ("values", "finite") for finding in trial.findings)
+    if not right_values:
+        trial.unseen = _unseen(given, wanted)
     for name in case.reaches:
         if given[name] is None:
             text = f"no gradient reaches {name}: the connection is cut on the way."
@@ -310,6 +370,30 @@ def _gradient_findings(
             given[name], wanted[name], 4 * trial.relative, case.gradient_scale
         ):
             yield _wrong_gradient(name, given[name], wanted[name], trial.relative)
+
+
+def _unseen(
+    given: Mapping[str, np.ndarray | None], wanted: Mapping[str, np.ndarray]
+) -> Finding | None:
+    """Return a finding where whole images or positions have no influence on the result.
+
+    A number that does not change the result has a gradient of exactly 0, whatever the formula.
+    """
+    for name, right in wanted.items():
+        seen = given[name]
+        if seen is None or right.ndim != 4 or not np.isfinite(seen).all() or not seen.any():
+            continue
+        images = seen.any(axis=(1, 2, 3))
+        if not images.all():
+            cause = "first-image-only" if images.sum() == 1 else "images-mixed"
+            text = f"only {int(images.sum())} of {len(images)} images have any influence."
+            return Finding("cause", text, cause)
+        places = seen.any(axis=(0, 1))
+        missed = int((~places & right.any(axis=(0, 1))).sum())
+        if missed:
+            text = f"{missed} of {places.size} positions of {name} have no influence on the result."
+            return Finding("cause", text, "positions-missed")
+    return None
 
 
 def _wrong_gradient(name: str, given: np.ndarray, wanted: np.ndarray, relative: float) -> Finding:
@@ -350,11 +434,19 @@ def _by_axis(trials: Sequence[Trial]) -> list[Finding]:
     cause, words = axis
     findings = list(first.findings)
     only = findings[0]
-    if only.kind in ("values", "shape") or (only.kind == "raises" and only.cause is None):
+    if only.kind == "values" or only.cause in _unclear_causes(first):
         findings[0] = Finding(
             only.kind, f"{only.text} It is {words.format(words=first.case.words)}", cause
         )
     return findings
+
+
+def _unclear_causes(trial: Trial) -> tuple[str, ...]:
+    """Return the causes that what sets this input apart explains better."""
+    if trial.case.axis == "not square":
+        return ("raises", "hard-coded-size", "wrong-shape")
+    same_size = trial.given is not None and trial.given.size == trial.expected.size
+    return ("raises",) if same_size else ("raises", "wrong-shape")
 
 
 def _repeat(answer: Callable, case: Case) -> Iterator[Finding]:
@@ -363,7 +455,7 @@ def _repeat(answer: Callable, case: Case) -> Iterator[Finding]:
     if any(result.error is not None for result in results):
         text = "it works once and stops when called again: something is kept from call to call."
         yield Finding("behaviour", text, "shared-state")
-    elif not np.array_equal(*(compare.numbers(result.value) for result in results)):
+    elif not np.array_equal(*(compare.numbers(r.value) for r in results), equal_nan=True):
         text = "two calls with the same input give different results."
         yield Finding("behaviour", text, "random")
 
@@ -416,7 +508,8 @@ def _device_findings(exercise: TensorFunction, answer: Callable, case: Case) -> 
     if outcome.error is not None:
         # On the CPU it worked, so the device or the dtype is what it does not follow.
         finding = calling.explain(outcome.error, answer, words)
-        yield Finding("device", finding.text, finding.cause or "wrong-device")
+        cause = "wrong-device" if finding.cause == "raises" else finding.cause
+        yield Finding("device", finding.text, cause)
         return
     expected = exercise.specification(**_prepared(Case("", _in_float64(case.arguments), "")))
     like = next(iter(tensors_in(arguments).values()))
@@ -427,22 +520,38 @@ def _recognised(
     exercise: TensorFunction, answer: Callable, trials: Sequence[Trial]
 ) -> list[Finding]:
     """Return the hint of the mistake that explains every result, if there is one."""
-    seen = [trial for trial in trials if trial.given is not None and trial.relative >= 0]
+    seen = [trial for trial in trials if trial.given is not None]
     wrong = [trial for trial in seen if not _is_right(trial)]
     if not wrong:
         return []
+    if unsteady := list(_repeat(answer, seen[0].case)):
+        return [Finding("cause", unsteady[0].text, unsteady[0].cause)]
     for mistake in exercise.mistakes:
         if _explains(mistake, seen, wrong):
             return [Finding("cause", mistake.hint, mistake.cause)]
-    return _recognised_factor(exercise, wrong) or _constant(wrong)
+    if found := _recognised_factor(exercise, wrong):
+        return found
+    for mistake in exercise.mistakes:
+        if _explains(mistake, seen, wrong, with_factor=True):
+            return [Finding("cause", mistake.hint, mistake.cause)]
+    found = _some_factor(exercise, wrong) or _independent(answer, wrong[-1])
+    if not found and wrong[0].unseen:
+        found = [wrong[0].unseen]
+    return found or _fixed_shape(seen) or _added_constant(wrong)
 
 
 def _is_right(trial: Trial) -> bool:
     return compare.same(trial.given, trial.expected, trial.relative or 1e-6, trial.case.scale)
 
 
-def _explains(mistake: Mistake, seen: Sequence[Trial], wrong: Sequence[Trial]) -> bool:
-    """Whether the wrong formula gives what the answer gave, wherever both give something."""
+def _explains(
+    mistake: Mistake, seen: Sequence[Trial], wrong: Sequence[Trial], *, with_factor: bool = False
+) -> bool:
+    """Whether the wrong formula gives what the answer gave, wherever both give something.
+
+    With a factor, results may differ from the formula's by a number; then a result of a single
+    value says nothing, and neither does one where the formula is the right one but for a number.
+    """
     matched = set()
     for trial in seen:
         arguments = _in_float64(trial.case.arguments)
@@ -452,10 +561,26 @@ def _explains(mistake: Mistake, seen: Sequence[Trial], wrong: Sequence[Trial]) -
         except (RuntimeError, IndexError, KeyError, ValueError, ZeroDivisionError):
             continue
         relative = 8 * (trial.relative or 1e-5)
-        if not _same_with_nan(trial.given, result, relative, trial.case.scale):
+        exactly = _same_with_nan(trial.given, result, relative, trial.case.scale)
+        if with_factor:
+            if result.size == 1 and trial.given.shape == result.shape:
+                continue
+            if not exactly and compare.common_ratio(trial.given, result, relative) is None:
+                return False
+            if not _is_multiple(result, trial.expected, relative):
+                matched.add(id(trial))
+        elif not exactly:
             return False
-        matched.add(id(trial))
+        else:
+            matched.add(id(trial))
     return any(id(trial) in matched for trial in wrong)
+
+
+def _is_multiple(given: np.ndarray, expected: np.ndarray, relative: float) -> bool:
+    """Whether one array is the other, or the other times a number."""
+    if compare.same(given, expected, relative):
+        return True
+    return compare.common_ratio(given, expected, relative) is not None
 
 
 def _same_with_nan(given: np.ndarray, expected: np.ndarray, relative: float, scale: float) -> bool:
@@ -466,35 +591,96 @@ def _same_with_nan(given: np.ndarray, expected: np.ndarray, relative: float, sca
     return compare.same(np.nan_to_num(given), np.nan_to_num(expected), relative, scale)
 
 
-def _recognised_factor(exercise: TensorFunction, wrong: Sequence[Trial]) -> list[Finding]:
-    """Return the hint for a result that is wrong by a number that can be named."""
+def _ratios(wrong: Sequence[Trial]) -> list[tuple[Trial, float]] | None:
+    """Return how many times too large each wrong result is; None if one is wrong otherwise."""
     ratios = []
     for trial in wrong:
         ratio = compare.common_ratio(trial.given, trial.expected, trial.relative)
-        if ratio is None:
-            # Equal to the right value where that is 0; anything else has no ratio at all.
-            if np.abs(trial.expected).max(initial=0.0) > 0:
-                return []
-            continue
-        ratios.append((trial, ratio))
+        if ratio is not None:
+            ratios.append((trial, ratio))
+        elif np.abs(trial.expected).max(initial=0.0) > 0:
+            return None
+    return ratios or None
+
+
+def _recognised_factor(exercise: TensorFunction, wrong: Sequence[Trial]) -> list[Finding]:
+    """Return the hint for a result that is wrong by a number that can be named."""
+    ratios = _ratios(wrong)
+    if ratios is None:
+        return []
     for factor in exercise.factors:
         for power, (cause, hint) in ((1, factor.too_large), (-1, factor.too_small)):
             values = [factor.value(trial.case.arguments) ** power for trial, _ in ratios]
-            matches = [
+            if all(
                 abs(ratio / value - 1) < 16 * trial.relative
                 for value, (trial, ratio) in zip(values, ratios, strict=True)
-            ]
-            if matches and all(matches):
+            ):
                 size = number(factor.value(ratios[0][0].case.arguments))
                 meaning = "" if factor.words == size else f" ({size} = {factor.words} here)"
                 return [Finding("cause", hint.format(factor=factor.words, meaning=meaning), cause)]
     return []
 
 
-def _constant(wrong: Sequence[Trial]) -> list[Finding]:
+def _some_factor(exercise: TensorFunction, wrong: Sequence[Trial]) -> list[Finding]:
+    """Return the hint for a result that is wrong by numbers without a name."""
+    ratios = _ratios(wrong)
+    if exercise.any_factor is None or ratios is None or any(ratio < 0 for _, ratio in ratios):
+        return []
+    # A result of one value always has a ratio; only several values make it a finding.
+    if max(trial.expected.size for trial, _ in ratios) == 1:
+        return []
+    cause, hint = exercise.any_factor[0 if ratios[0][1] > 1 else 1]
+    return [Finding("cause", hint, cause)]
+
+
+def _independent(answer: Callable, trial: Trial) -> list[Finding]:
     """Return a finding when the result is the same whatever comes in."""
-    shapes = {trial.given.shape for trial in wrong}
-    values = {trial.given.tobytes() for trial in wrong}
-    if len(wrong) > 2 and len(values) == 1 and len(shapes) == 1:
+
+    def other(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value.flip(-1) * 1.7 + 0.1 if value.dim() else value * 1.7 + 0.1
+        if isinstance(value, dict):
+            return {key: other(item) for key, item in value.items()}
+        return value
+
+    case = trial.case
+    changed = {name: other(copied(value)) for name, value in case.arguments.items()}
+    outcome = calling.call(answer, changed, case.keywords)
+    if isinstance(outcome.value, Tensor) and np.array_equal(
+        compare.numbers(outcome.value), trial.given
+    ):
         return [Finding("cause", "the result is the same whatever comes in.", "constant")]
     return []
+
+
+def _fixed_shape(seen: Sequence[Trial]) -> list[Finding]:
+    """Return a finding when a size of the result never changes though it should."""
+    if len({(trial.given.ndim, trial.expected.ndim) for trial in seen}) > 1:
+        return []
+    if seen[0].given.ndim != seen[0].expected.ndim:
+        return []
+    for given, expected in zip(
+        zip(*(trial.given.shape for trial in seen), strict=True),
+        zip(*(trial.expected.shape for trial in seen), strict=True),
+        strict=True,
+    ):
+        if len(set(given)) == 1 and len(set(expected)) > 1:
+            text = f"one size of the result is {given[0]} whatever comes in; where is it from?"
+            return [Finding("cause", text, "hard-coded-size")]
+    return []
+
+
+def _added_constant(wrong: Sequence[Trial]) -> list[Finding]:
+    """Return a finding when the same number is added everywhere, or along the diagonal."""
+    for trial in wrong:
+        if trial.given.shape != trial.expected.shape:
+            return []
+        if trial.given.size == 1:
+            continue
+        difference = trial.given - trial.expected
+        tiny = trial.relative * np.abs(trial.expected).max()
+        changed = difference[np.abs(difference) > tiny]
+        if changed.size < 2 or np.ptp(changed) > 2 * tiny:
+            return []
+    text = "the same small number is added to several values; nothing is added in the formula."
+    return [Finding("cause", text, "added-constant")]

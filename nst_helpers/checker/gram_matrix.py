@@ -5,7 +5,6 @@ Source of the formula: Gatys, Ecker and Bethge 2016, equation 3.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +13,14 @@ from torch import Tensor
 
 from nst_helpers.checker.calling import REQUIRED
 from nst_helpers.checker.draw import Draw
-from nst_helpers.checker.functions import Arguments, Case, Factor, Mistake, TensorFunction
+from nst_helpers.checker.functions import (
+    Arguments,
+    Case,
+    Factor,
+    Mistake,
+    TensorFunction,
+    size_product,
+)
 
 
 def gram_matrix(tensor: Tensor) -> Tensor:
@@ -49,9 +55,10 @@ def gram_cases(draw: Draw, *, batches: Sequence[int]) -> list[Case]:
     """Return activations that differ from a plain square one in one way each."""
     c, other_c = draw.distinct(2, 2, 5)
     side, h, w = draw.distinct(3, 3, 6)
-    few, several = batches[0], batches[-1]
     one = [
         ("plain", c, side, side, torch.float64, "contiguous", True),
+        ("again", c, side, side, torch.float64, "contiguous", True),
+        ("several", c, side, side, torch.float64, "contiguous", True),
         ("not square", c, h, w, torch.float64, "contiguous", True),
         ("not square", c, w, h, torch.float64, "contiguous", True),
         ("other channels", other_c, h, side, torch.float64, "contiguous", True),
@@ -64,7 +71,9 @@ def gram_cases(draw: Draw, *, batches: Sequence[int]) -> list[Case]:
     ]
     cases = []
     for number, (axis, channels, height, width, dtype, layout, gradient) in enumerate(one):
-        batch = several if number % 2 or len(batches) == 1 else few
+        if axis == "several" and len(batches) == 1:
+            continue
+        batch = 1 if axis in ("plain", "again") else batches[number % len(batches)]
         sizes = f"{batch} x {channels} x {height} x {width}"
         kind = str(dtype).removeprefix("torch.")
         words = f"a {sizes} activation in {kind}"
@@ -197,6 +206,11 @@ _WRONG: tuple[tuple[str, str, Any], ...] = (
         lambda t: _product(_flat(t)).abs().sqrt(),
     ),
     (
+        "root",
+        "a square root was taken somewhere; there is none in the formula.",
+        lambda t: _product(_flat(t)).relu().sqrt(),
+    ),
+    (
         "absolute",
         "negative numbers lost their sign; features before a ReLU are of both signs, and so are "
         "their products.",
@@ -243,7 +257,7 @@ _WRONG: tuple[tuple[str, str, Any], ...] = (
     (
         "centred",
         "correlation coefficients centre and scale each map; the contract multiplies and sums.",
-        lambda t: torch.stack([torch.corrcoef(image) for image in _flat(t)]),
+        lambda t: _product(_unit_rows(_flat(t) - _flat(t).mean(-1, keepdim=True))),
     ),
     (
         "square-assumed",
@@ -258,53 +272,137 @@ _WRONG: tuple[tuple[str, str, Any], ...] = (
         lambda t: _square(t, t.shape[3]),
     ),
     (
-        "squared",
+        "other-power",
         "the features or the products were squared once too often.",
         lambda t: _product(_flat(t)).square(),
     ),
     (
-        "squared",
+        "other-power",
         "the features or the products were squared once too often.",
         lambda t: _product(_flat(t).square()),
     ),
     (
-        "rows-not-positions",
-        "only part of the positions were summed; both height and width have to go.",
+        "gram-taken-twice",
+        "the Gram matrix of a Gram matrix was taken.",
+        lambda t: _product(_product(_flat(t))),
+    ),
+    (
+        "transposed-product",
+        "rows or columns of the picture were multiplied, each map for itself; channels have to be "
+        "compared, and both height and width summed away.",
         lambda t: t @ t.mT,
     ),
     (
-        "rows-not-positions",
-        "only part of the positions were summed; both height and width have to go.",
+        "transposed-product",
+        "rows or columns of the picture were multiplied, each map for itself; channels have to be "
+        "compared, and both height and width summed away.",
         lambda t: t.mT @ t,
+    ),
+    (
+        "scrambled-view",
+        "the numbers were put into a new shape in an order that mixes channels and positions. "
+        "Giving a tensor a new shape never swaps two of its dimensions.",
+        lambda t: _flat(t) @ _outer_view(t),
+    ),
+    (
+        "scrambled-view",
+        "the numbers were put into a new shape in an order that mixes channels and positions. "
+        "Giving a tensor a new shape never swaps two of its dimensions.",
+        lambda t: _outer_view(t).mT @ _flat(t).mT,
+    ),
+    (
+        "square-assumed",
+        "height and width change places on the way; they are not the same.",
+        lambda t: _flat(t) @ _flat(t.mT).mT,
+    ),
+    (
+        "one-argument-only",
+        "only one of the two maps of each pair is in the product.",
+        lambda t: _flat(t) @ torch.ones_like(_flat(t)).mT,
+    ),
+    (
+        "one-argument-only",
+        "only one of the two maps of each pair is in the product.",
+        lambda t: torch.ones_like(_flat(t)) @ _flat(t).mT,
+    ),
+    (
+        "centred",
+        "a mean was taken away first; the contract does not ask for it.",
+        lambda t: _product(_flat(t) - _flat(t).mean(dim=(-1, -2), keepdim=True)),
+    ),
+    (
+        "centred",
+        "the mean over the channels was taken away first; the contract does not ask for it.",
+        lambda t: _product(_flat(t) - _flat(t).mean(dim=-2, keepdim=True)),
+    ),
+    (
+        "normalised-rows",
+        "the features were scaled first, so how strongly a map responds is lost.",
+        lambda t: _product(_flat(t).softmax(-1)),
+    ),
+    (
+        "normalised-rows",
+        "the features were scaled first, so how strongly a map responds is lost.",
+        lambda t: _product(_flat(t) / _flat(t).std(-1, keepdim=True)),
+    ),
+    (
+        "normalised-rows",
+        "the features were scaled first, so how strongly a map responds is lost.",
+        lambda t: _product(_flat(t) / _flat(t).norm(dim=-2, keepdim=True)),
+    ),
+    (
+        "doubled",
+        "the matrix and its transpose were added; on the diagonal that counts everything twice.",
+        lambda t: _product(_flat(t)).triu() + _product(_flat(t)).triu().mT,
+    ),
+    (
+        "root",
+        "a square root was taken somewhere; there is none in the formula.",
+        lambda t: _product(_flat(t)).sign() * _product(_flat(t)).abs().sqrt(),
+    ),
+    (
+        "rectified",
+        "values were cut off at 0 or 1 first; the Gram matrix takes the activation as it is.",
+        lambda t: _product(_flat(t).clamp(0, 1)),
+    ),
+    (
+        "absolute",
+        "negative numbers lost their sign; features before a ReLU are of both signs.",
+        lambda t: _flat(t).abs() @ _flat(t).mT,
     ),
 )
 
 
 def _sizes(arguments: Arguments) -> dict[str, int]:
     b, c, h, w = arguments["tensor"].shape
-    return {"B": b, "C": c, "H": h, "W": w}
+    return {"B": b, "C": c, "H": h, "W": w, "HW-1": h * w - 1}
 
 
-def _factor(words: str) -> Factor:
-    """Return the factor that is a product of sizes, such as ``C H W``, or a plain number."""
-
-    def value(arguments: Arguments) -> float:
-        sizes = _sizes(arguments)
-        return math.prod(sizes[part] if part in sizes else int(part) for part in words.split())
-
-    divided = (
-        "divided",
-        "the result was divided by {factor}{meaning}; other texts divide, this contract does not.",
+def _factors(*products: str) -> tuple[Factor, ...]:
+    return tuple(
+        size_product(
+            words,
+            _sizes,
+            ("doubled", "the result was multiplied by {factor}{meaning}; nothing is, here."),
+            (
+                "divided",
+                "the result was divided by {factor}{meaning}; other texts divide, this contract "
+                "does not.",
+            ),
+        )
+        for words in products
     )
-    multiplied = ("doubled", "the result was multiplied by {factor}{meaning}; nothing is, here.")
-    return Factor(words, value, too_large=multiplied, too_small=divided)
 
 
-_FACTORS = tuple(
-    map(_factor, ("C H W", "H W", "C", "H", "W", "C C", "C H", "C W", "C C H W", "H W H W"))
-) + tuple(map(_factor, ("2 C H W", "2 H W", "4 C C H W H W", "C C H W H W", "2", "4")))
-
-_BATCH_FACTORS = tuple(map(_factor, ("B C H W", "B H W", "B", "B C")))
+_FACTORS = _factors(
+    *("C H W", "H W", "HW-1", "C", "H", "W", "C C", "C H", "C W", "C C H W", "H W H W"),
+    *("2 C H W", "2 H W", "4 C C H W H W", "C C H W H W", "2", "4"),
+)
+_BATCH_FACTORS = _factors("B C H W", "B H W", "B", "B C")
+_ANY_FACTOR = (
+    ("doubled", "all values are too large by one number; nothing is multiplied, here."),
+    ("divided", "all values are too small by one number; the contract divides by nothing."),
+)
 
 
 def _of_one(formula: Any) -> Any:
@@ -338,6 +436,41 @@ _BATCH_MISTAKES = (
         "first-image-only",
         "only the first image was used; the batch may hold several.",
         lambda tensor: _product(_flat(tensor))[:1],
+    ),
+    Mistake(
+        "averaged-over-batch",
+        "the Gram matrices of all images were averaged; each image has its own.",
+        lambda tensor: _product(_flat(tensor)).mean(0, keepdim=True),
+    ),
+    Mistake(
+        "summed-over-batch",
+        "the Gram matrices of all images were added up; each image has its own.",
+        lambda tensor: _product(_flat(tensor)).sum(0, keepdim=True),
+    ),
+    Mistake(
+        "summed-over-batch",
+        "each image's Gram matrix also holds those of the images before it.",
+        lambda tensor: _product(_flat(tensor)).cumsum(0),
+    ),
+    Mistake(
+        "images-mixed",
+        "the features of different images were compared: each image goes with itself only.",
+        lambda tensor: torch.einsum("bcp,adp->bcad", _flat(tensor), _flat(tensor)),
+    ),
+    Mistake(
+        "images-mixed",
+        "the mean over the images was taken away; images must not know of each other.",
+        lambda tensor: _product(_flat(tensor - tensor.mean(0, keepdim=True))),
+    ),
+    Mistake(
+        "images-mixed",
+        "whole images were compared with each other; channels of one image have to be.",
+        lambda tensor: _product(tensor.flatten(1)),
+    ),
+    Mistake(
+        "images-mixed",
+        "the same channel of different images was compared; channels of one image have to be.",
+        lambda tensor: _product(_flat(tensor).transpose(0, 1)),
     ),
     Mistake(
         "first-image-only",
@@ -378,13 +511,14 @@ GRAM_MATRIX = TensorFunction(
         *(Mistake(cause, hint, formula) for cause, hint, formula in _WRONG),
     ),
     factors=_FACTORS,
+    any_factor=_ANY_FACTOR,
 )
 
 BATCH_GRAM_MATRIX = TensorFunction(
     name="batch_gram_matrix",
     parameters={"tensor": REQUIRED},
     specification=batch_gram_matrix,
-    cases=lambda draw: gram_cases(draw, batches=[1, 2, 3]),
+    cases=lambda draw: gram_cases(draw, batches=[1, 3, 2]),
     operations=operations,
     summary=(
         "Values, gradient, dtype and device agree with the formula for one image and for several."
@@ -395,6 +529,7 @@ BATCH_GRAM_MATRIX = TensorFunction(
         *(Mistake(cause, hint, formula) for cause, hint, formula in _WRONG),
     ),
     factors=(*_FACTORS, *_BATCH_FACTORS),
+    any_factor=_ANY_FACTOR,
 )
 
 EXERCISES = (GRAM_MATRIX, BATCH_GRAM_MATRIX)

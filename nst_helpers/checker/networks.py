@@ -93,3 +93,65 @@ def balanced(model: nn.Sequential, draw: Draw) -> nn.Sequential:
 def frozen(model: nn.Sequential) -> nn.Sequential:
     """Return the model in evaluation mode, its parameters asking for no gradient."""
     return model.eval().requires_grad_(False)
+
+
+def marked(draw: Draw, *, dtype: torch.dtype = torch.float64) -> nn.Sequential:
+    """Return a dozen modules, each of which leaves a mark that only it can leave.
+
+    Module i multiplies channel c by a number of its own and adds another. Whatever an answer does
+    with the modules, the slope of its result in the picture tells which of them were applied, and
+    the offset in which order. The shape stays the same from beginning to end, so nothing but the
+    marks tells modules apart, and every module can be given the picture itself.
+    """
+    modules = []
+    for _ in range(draw.integer(12, 14)):
+        layer = nn.utils.skip_init(nn.Conv2d, 3, 3, kernel_size=1, groups=3, dtype=torch.float64)
+        with torch.no_grad():
+            for channel in range(3):
+                sign = draw.pick((-1, 1))
+                layer.weight[channel] = sign * draw.number(0.6, 1.5)
+                layer.bias[channel] = draw.pick((-1, 1)) * draw.number(0.2, 1.0)
+        modules.append(layer)
+    return frozen(nn.Sequential(*modules)).to(dtype)
+
+
+def mixed(draw: Draw, *, dtype: torch.dtype = torch.float64) -> nn.Sequential:
+    """Return a network of other kinds of modules than VGG-19's, with one network inside another."""
+    first, second = draw.distinct(2, 2, 6)
+    norm = nn.BatchNorm2d(first, dtype=torch.float64)
+    with torch.no_grad():
+        norm.running_mean.copy_(drawn_numbers(draw, (first,)))
+        norm.running_var.copy_(drawn_numbers(draw, (first,)).abs() + 0.5)
+        norm.weight.copy_(drawn_numbers(draw, (first,)) + 2)
+        norm.bias.copy_(drawn_numbers(draw, (first,)))
+    inner = nn.Sequential(convolution(draw, first, second), nn.LeakyReLU(0.2))
+    modules = [
+        convolution(draw, 3, first),
+        norm,
+        nn.Softplus(),
+        inner,
+        # Nothing happens to the numbers here in evaluation mode; in training mode much does.
+        nn.Dropout(0.5),
+        nn.AvgPool2d(2),
+        nn.Tanh(),
+        convolution(draw, second, first),
+        nn.Upsample(scale_factor=2),
+    ]
+    return frozen(nn.Sequential(*modules)).to(dtype)
+
+
+class Interruption(Exception):
+    """What a module of :func:`failing` raises; no kind of error an answer can expect."""
+
+
+class _Failing(nn.Module):
+    def forward(self, image: Tensor) -> Tensor:
+        """Raise, whatever comes in."""
+        raise Interruption("this module always stops")
+
+
+def failing(draw: Draw, place: int) -> nn.Sequential:
+    """Return a :func:`marked` network whose module ``place`` raises when it is called."""
+    model = marked(draw)
+    model[place] = _Failing().eval()
+    return model

@@ -201,7 +201,7 @@ def _placed(pixels: Tensor, device: Any, dtype: torch.dtype) -> Tensor:
         ) from None
     if placed.dtype == torch.uint8:
         return (placed.to(torch.float32) / 255).to(dtype)
-    return placed.to(dtype, copy=True)
+    return placed.to(dtype)
 
 
 # Writing

@@ -176,9 +176,11 @@ def test_exif_orientation_is_applied(orientation, tmp_path):
             assert np.allclose(pixel(tensor, row, column), color, atol=3), kind
 
 
-def test_damaged_exif_data_does_not_spoil_good_pixels():
-    exif = b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\x01\x12\xff" * 9
-    assert np.allclose(pixel(load_image(encoded(plain(), "JPEG", exif=exif))), RED, atol=3)
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("exif", [b"garbage", b"MM\0*\0\0", b"MM\0*\0\0\0\x08\xff\xff\x01\x12\xff"])
+def test_damaged_exif_data_does_not_spoil_good_pixels(exif, kind):
+    data = encoded(plain(), kind, exif=b"Exif\0\0" + exif)
+    assert np.allclose(pixel(load_image(data), 9, 9), RED, atol=3)
 
 
 def _see_through(mode: str) -> Image.Image:
@@ -343,6 +345,15 @@ def test_an_embedded_colour_profile_is_converted(mode):
     red = plain(RED).convert(mode)
     tensor = load_image(encoded(red, icc_profile=_swapped_profile()))
     assert np.allclose(pixel(tensor), GREEN, atol=4)
+
+
+def test_a_converted_picture_is_not_saved_with_its_old_profile(tmp_path):
+    image = plain(RED).convert("P")
+    image.info["icc_profile"] = _swapped_profile()
+    save_image(image, tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as saved:
+        assert "icc_profile" not in saved.info
+    assert np.allclose(pixel(load_image(tmp_path / "a.png")), GREEN, atol=6)
 
 
 @pytest.mark.parametrize("profile", [b"nonsense", b"\0" * 200])
@@ -640,7 +651,7 @@ class _Pictures(BaseHTTPRequestHandler):
             self.send_header("Location", self.path.removeprefix("/to/"))
             self.end_headers()
             return None
-        elif self.path not in ("/ok.png", "/a%20b%C3%A9.png"):
+        elif self.path not in ("/ok.png", "/a%20b%C3%A9.png", "http://pictures.invalid/a.png"):
             return self.send_error(404)
         self.send_response(200)
         self.send_header("Content-Length", str(len(body) if size is None else size))
@@ -700,6 +711,11 @@ def test_no_redirect_leads_to_a_file(server, tmp_path):
     for target in ((tmp_path / "secret.png").as_uri(), "ftp://127.0.0.1/x", "data:,x"):
         with refused("gives no picture|cannot be fetched"):
             load_image(f"{server}/to/{target}")
+
+
+def test_a_proxy_is_used_where_one_is_set(server, monkeypatch):
+    monkeypatch.setenv("http_proxy", server)
+    assert pixel(load_image("http://pictures.invalid/a.png")) == RED
 
 
 def test_a_server_that_does_not_answer_is_refused(monkeypatch):
@@ -822,7 +838,7 @@ def test_metadata_under_unfit_keywords_is_refused(metadata, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_where_nothing_can_be_written_nothing_is(tmp_path):
+def test_where_nothing_can_be_written_nothing_is(tmp_path, monkeypatch):
     (tmp_path / "folder.png").mkdir()
     for path, complaint in {
         tmp_path / "a.xyz": "does not end in a format .*.png, .jpg",
@@ -836,6 +852,8 @@ def test_where_nothing_can_be_written_nothing_is(tmp_path):
                 write(path)
     assert [p.name for p in tmp_path.iterdir()] == ["folder.png"]
     assert check_writable(str(tmp_path / "a.png")) == tmp_path / "a.png"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert check_writable("~/a.png") == tmp_path / "a.png"
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):

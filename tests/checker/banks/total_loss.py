@@ -155,13 +155,13 @@ def as_a_module():
     return _TotalLoss()
 
 
-def _without_defaults(content, style, alpha, beta):
-    return alpha * content + beta * style
+def _combined(content, style, alpha=1.0, beta=1e6, *, combine):
+    return combine(alpha * content, beta * style)
 
 
 @right(build=True)
-def partial_that_sets_the_defaults():
-    return functools.partial(_without_defaults, alpha=1.0, beta=1e6)
+def as_a_partial():
+    return functools.partial(_combined, combine=operator.add)
 
 
 # ------------------------------------------------------------------- wrong: not an answer yet
@@ -195,6 +195,12 @@ def no_defaults(content, style, alpha, beta):
 @wrong("wrong-arguments")
 def beta_without_a_default(content, style, beta, alpha=1.0):
     return alpha * content + beta * style
+
+
+@wrong("wrong-arguments", build=True)
+def partial_that_closes_the_positions():
+    # with alpha bound by keyword, a third positional argument is one too many
+    return functools.partial(no_defaults, alpha=1.0, beta=1e6)
 
 
 @wrong("wrong-arguments")
@@ -600,7 +606,7 @@ def on_the_cpu(content, style, alpha=1.0, beta=1e6):
     return alpha * content.cpu() + beta * style.cpu()
 
 
-@wrong("raises", "wrong-dtype")
+@wrong("raises", "wrong-dtype", "wrong-device")
 def weights_in_a_default_vector(content, style, alpha=1.0, beta=1e6):
     # float32 weights do not meet float64 losses in a dot product
     return torch.dot(torch.tensor([float(alpha), float(beta)]), torch.stack([content, style]))

@@ -282,7 +282,7 @@ def channels_only(target, style_gram):
     return F.mse_loss(gram_matrix(target), style_gram) / target.size(1)
 
 
-@wrong("wrong-division")
+@wrong("wrong-division", "normalised-gram")
 def size_squared(target, style_gram):
     return F.mse_loss(gram_matrix(target), style_gram) / target.numel() ** 2
 
@@ -316,7 +316,7 @@ def channel_forgotten_for_the_batch(target, style_gram):
     return F.mse_loss(gram_matrix(target), style_gram) / (b * h * w)
 
 
-@wrong("wrong-division", "sum-for-mean")
+@wrong("wrong-division", "missing-division")
 def divided_by_len(target, style_gram):
     # len() of a (1, C, H, W) tensor is 1
     return F.mse_loss(gram_matrix(target), style_gram) / len(target)
@@ -364,7 +364,7 @@ def gatys_divides_the_mean_again(target, style_gram):
     return F.mse_loss(gram_matrix(target), style_gram) / (4 * n**2 * (h * w) ** 2)
 
 
-@wrong("normalised-gram")
+@wrong("normalised-gram", "wrong-division")
 def both_grams_divided(target, style_gram):
     n = target.numel()
     return F.mse_loss(gram_matrix(target) / n, style_gram / n)

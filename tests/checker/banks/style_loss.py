@@ -857,7 +857,7 @@ def formula_of_the_paper(target_features, style_grams, style_weights):
     return loss
 
 
-@wrong("normalised-gram")
+@wrong("normalised-gram", "wrong-division")
 def grams_divided(target_features, style_grams, style_weights):
     loss = 0
     for k, weight in style_weights.items():
@@ -1064,7 +1064,7 @@ def weights_as_a_list(target_features, style_grams, style_weights):
 # ------------------------------------------------------------------- wrong: arguments, state
 
 
-@wrong("argument-changed")
+@wrong("argument-changed", "input-changed")
 def content_layer_popped(target_features, style_grams, style_weights):
     target_features.pop("conv4_2", None)
     loss = 0
@@ -1073,7 +1073,7 @@ def content_layer_popped(target_features, style_grams, style_weights):
     return loss
 
 
-@wrong("argument-changed")
+@wrong("argument-changed", "input-changed")
 def weights_used_up(target_features, style_grams, style_weights):
     loss = 0
     while style_weights:
@@ -1082,7 +1082,7 @@ def weights_used_up(target_features, style_grams, style_weights):
     return loss
 
 
-@wrong("argument-changed")
+@wrong("argument-changed", "input-changed")
 def features_replaced_by_their_grams(target_features, style_grams, style_weights):
     loss = 0
     for k, w in style_weights.items():
@@ -1092,14 +1092,14 @@ def features_replaced_by_their_grams(target_features, style_grams, style_weights
     return loss
 
 
-@wrong("argument-changed")
+@wrong("argument-changed", "input-changed")
 def losses_stored_in_the_weights(target_features, style_grams, style_weights):
     for k in style_weights:
         style_weights[k] *= layer_style_loss(target_features[k], style_grams[k])
     return sum(style_weights.values())
 
 
-@wrong("argument-changed")
+@wrong("argument-changed", "input-changed")
 def missing_weights_filled_with_zero(target_features, style_grams, style_weights):
     for k in target_features:
         style_weights.setdefault(k, 0.0)

@@ -209,6 +209,10 @@ def explain(error: BaseException, answer: Any, words: str) -> Finding:
     """
     if isinstance(error, NotImplementedError) and not str(error).startswith(("Cannot", "Could")):
         return Finding("written", "nothing is written there yet.", "not-written")
+    if isinstance(error, TypeError) and error.__traceback__.tb_next is None:
+        # It never came to the first line: the call itself did not fit.
+        said = str(error).split("() ", 1)[-1]
+        return Finding("arguments", f"it cannot be called as agreed: {said}.", "wrong-arguments")
     line = _own_line(error, answer)
     place = f"on the line `{line}` " if line else ""
     message = str(error).strip().split("\n")[0]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -77,16 +78,22 @@ def size_product(
     """Return the factor that is a product of sizes and numbers, such as ``"4 C H W"``.
 
     Args:
-        words: sizes by the names ``sizes`` gives them, and whole numbers, parted by spaces.
+        words: sizes by the names ``sizes`` gives them, and whole numbers, parted by spaces; what
+            follows a ``/`` divides.
         sizes: returns the sizes of some arguments.
         too_large: cause and hint of a result too large by this; the hint may hold ``{factor}`` and
             ``{meaning}``.
         too_small: the same of a result too small by this.
     """
+    upper, _, lower = words.partition("/")
 
     def value(arguments: Arguments) -> float:
         known = sizes(arguments)
-        return math.prod(known[part] if part in known else int(part) for part in words.split())
+
+        def product(part: str) -> float:
+            return math.prod(known[size] if size in known else int(size) for size in part.split())
+
+        return product(upper) / product(lower)
 
     return Factor(words, value, too_large, too_small)
 
@@ -107,6 +114,7 @@ class TensorFunction:
             number; only for results of several values, where that says something.
         shape_words: what the shape of the result is called.
         properties: further checks, run when everything else is right.
+        raised: says what an error means in this exercise, or None for the general words.
     """
 
     name: str
@@ -120,6 +128,7 @@ class TensorFunction:
     factors: Sequence[Factor] = ()
     any_factor: tuple[tuple[str, str], tuple[str, str]] | None = None
     properties: Callable[[Callable, Draw], Iterator[Finding]] | None = None
+    raised: Callable[[BaseException, Case], Finding | None] | None = None
 
     def review(self, answer: Any, draw: Draw) -> list[Finding]:
         """Return what is not right yet with an answer; nothing when it keeps the contract."""
@@ -135,10 +144,18 @@ AXIS_CAUSES = {
     "float64": ("wrong-dtype", "right in float32, wrong for {words}."),
     "layout": ("memory-layout", "right for numbers that lie side by side, wrong for {words}."),
     "again": ("shared-state", "right at first and wrong when called again: something is kept."),
+    "another name": (
+        "hard-coded-layers",
+        "right for the layers of the lesson, wrong when style_weights names other ones.",
+    ),
     "several": ("images-mixed", "right for one image, wrong for {words}."),
     "no gradient": ("needs-gradient", "wrong for {words}."),
     "device": ("wrong-device", "right on the CPU, wrong for {words}."),
 }
+
+
+# A failure that shows only here needs no further explanation.
+_TELLING_AXES = ("again", "another name")
 
 
 @dataclass
@@ -151,6 +168,9 @@ class Trial:
     expected: np.ndarray | None = None
     relative: float = 0.0
     unseen: Finding | None = None
+    gradient: np.ndarray | None = None
+    wanted_gradient: np.ndarray | None = None
+    weight: float = 1.0
 
 
 def review_function(exercise: TensorFunction, answer: Any, draw: Draw) -> list[Finding]:
@@ -209,7 +229,10 @@ def _try(exercise: TensorFunction, answer: Callable, case: Case, draw: Draw) -> 
     before = _state(arguments)
     outcome = calling.call(answer, arguments, case.keywords)
     if outcome.error is not None:
-        trial.findings.append(_explained(outcome.error, answer, case.words))
+        finding = _explained(outcome.error, answer, case.words)
+        if exercise.raised:
+            finding = exercise.raised(outcome.error, case) or finding
+        trial.findings.append(finding)
         return trial
     trial.findings += _changed_inputs(before, _state(arguments))
     exact = _prepared(Case(case.axis, _in_float64(case.arguments), case.words, case.reaches))
@@ -270,29 +293,47 @@ def _explained(error: BaseException, answer: Any, words: str) -> Finding:
 
 
 @dataclass(frozen=True)
-class _InputState:
+class _TensorState:
+    tensor: Tensor
     values: np.ndarray
     requires_grad: bool
     has_gradient: bool
 
 
-def _state(arguments: Arguments) -> dict[str, _InputState]:
-    """Return everything about the inputs that a call must leave as it is."""
-    return {
-        name: _InputState(compare.numbers(t), t.requires_grad, t.is_leaf and t.grad is not None)
+@dataclass(frozen=True)
+class _State:
+    """Everything about the inputs that a call must leave as it is."""
+
+    tensors: Mapping[str, _TensorState]
+    entries: Mapping[str, Any]
+
+
+def _state(arguments: Arguments) -> _State:
+    tensors = {
+        name: _TensorState(t, compare.numbers(t), t.requires_grad, t.is_leaf and t.grad is not None)
         for name, t in tensors_in(arguments).items()
     }
+    entries = {
+        name: {key: "tensor" if isinstance(item, Tensor) else item for key, item in value.items()}
+        for name, value in arguments.items()
+        if isinstance(value, dict)
+    }
+    return _State(tensors, entries)
 
 
-def _changed_inputs(
-    before: Mapping[str, _InputState], after: Mapping[str, _InputState]
-) -> Iterator[Finding]:
-    if after.keys() != before.keys():
-        text = "a dictionary given as input has other entries afterwards; inputs must not change."
-        yield Finding("inputs", text, "input-changed")
-    for name in before.keys() & after.keys():
-        old, new = before[name], after[name]
-        if not np.array_equal(old.values, new.values, equal_nan=True):
+def _changed_inputs(before: _State, after: _State) -> Iterator[Finding]:
+    for name, entries in before.entries.items():
+        if entries != after.entries[name]:
+            text = (
+                f"the dictionary {name} is not as it was before the call; leave inputs as they are."
+            )
+            yield Finding("inputs", text, "argument-changed")
+    for name in before.tensors.keys() & after.tensors.keys():
+        old, new = before.tensors[name], after.tensors[name]
+        if old.tensor is not new.tensor:
+            text = f"{name} was replaced by the call; inputs must stay as they are."
+            yield Finding("inputs", text, "argument-changed")
+        elif not np.array_equal(old.values, new.values, equal_nan=True):
             text = f"{name} was changed by the call; inputs must stay as they are."
             yield Finding("inputs", text, "input-changed")
         elif old.requires_grad != new.requires_grad:
@@ -350,12 +391,17 @@ def _gradient_findings(
         yield Finding("gradient", text, "detached")
         return
     weights = torch.randn(expected.shape, dtype=torch.float64, generator=draw.generator)
+    if expected.dim() == 0:
+        trial.weight = float(weights)
     wanted = _gradients(expected, weights, exact, case.reaches)
     try:
         given = _gradients(value, weights.to(value), arguments, case.reaches)
     except RuntimeError as error:
         yield calling.explain(error, None, "a backward pass")
         return
+    if all(gradient is not None for gradient in given.values()):
+        trial.gradient = _joined(given)
+        trial.wanted_gradient = _joined(wanted)
     right_values = not any(finding.kind in ("values", "finite") for finding in trial.findings)
     if not right_values:
         trial.unseen = _unseen(given, wanted)
@@ -370,6 +416,10 @@ def _gradient_findings(
             given[name], wanted[name], 4 * trial.relative, case.gradient_scale
         ):
             yield _wrong_gradient(name, given[name], wanted[name], trial.relative)
+
+
+def _joined(gradients: Mapping[str, np.ndarray]) -> np.ndarray:
+    return np.concatenate([gradient.ravel() for gradient in gradients.values()])
 
 
 def _unseen(
@@ -392,6 +442,11 @@ def _unseen(
         missed = int((~places & right.any(axis=(0, 1))).sum())
         if missed:
             text = f"{missed} of {places.size} positions of {name} have no influence on the result."
+            return Finding("cause", text, "positions-missed")
+        maps = seen.any(axis=(0, 2, 3))
+        missed = int((~maps & right.any(axis=(0, 2, 3))).sum())
+        if missed:
+            text = f"{missed} of {maps.size} channels of {name} have no influence on the result."
             return Finding("cause", text, "positions-missed")
     return None
 
@@ -433,6 +488,9 @@ def _by_axis(trials: Sequence[Trial]) -> list[Finding]:
         return first.findings
     cause, words = axis
     findings = list(first.findings)
+    if first.case.axis in _TELLING_AXES:
+        # That nothing of it reaches the picture follows from the same mistake.
+        findings = [f for f in findings if f.kind != "gradient"] or findings
     only = findings[0]
     if only.kind == "values" or only.cause in _unclear_causes(first):
         findings[0] = Finding(
@@ -451,13 +509,42 @@ def _unclear_causes(trial: Trial) -> tuple[str, ...]:
 
 def _repeat(answer: Callable, case: Case) -> Iterator[Finding]:
     """Yield whether two calls with the same input differ."""
-    results = [calling.call(answer, _prepared(case), case.keywords) for _ in range(2)]
-    if any(result.error is not None for result in results):
-        text = "it works once and stops when called again: something is kept from call to call."
-        yield Finding("behaviour", text, "shared-state")
-    elif not np.array_equal(*(compare.numbers(r.value) for r in results), equal_nan=True):
-        text = "two calls with the same input give different results."
+    if _same_twice(answer, case, with_same_chance=False):
+        return
+    if _same_twice(answer, case, with_same_chance=True):
+        text = "two calls with the same input give different results: chance plays a part."
         yield Finding("behaviour", text, "random")
+    else:
+        text = "a second call with the same input goes another way: something is kept from before."
+        yield Finding("behaviour", text, "shared-state")
+
+
+def _same_twice(answer: Callable, case: Case, *, with_same_chance: bool) -> bool:
+    """Whether two calls give the same; with the same chance, dice fall alike in both."""
+    results = []
+    for _ in range(2):
+        with torch.random.fork_rng(devices=[]), _python_chance():
+            if with_same_chance:
+                torch.manual_seed(0)
+                random.seed(0)
+                np.random.seed(0)
+            results.append(calling.call(answer, _prepared(case), case.keywords))
+            if with_same_chance is False:
+                torch.rand(1)
+    if not all(isinstance(result.value, Tensor) for result in results):
+        return False
+    return np.array_equal(*(compare.numbers(r.value) for r in results), equal_nan=True)
+
+
+@contextlib.contextmanager
+def _python_chance() -> Iterator[None]:
+    """Put the generators of ``random`` and NumPy back as they were."""
+    state, numpy_state = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(state)
+        np.random.set_state(numpy_state)
 
 
 class _Elsewhere(TorchDispatchMode):
@@ -492,17 +579,17 @@ def elsewhere() -> Iterator[None]:
 
 
 def _device_findings(exercise: TensorFunction, answer: Callable, case: Case) -> Iterator[Finding]:
-    """Yield whether the result follows an unusual dtype and a device that is not the CPU."""
+    """Yield whether the result follows a device that is not the CPU."""
 
     def moved(value: Any) -> Any:
         if isinstance(value, Tensor):
-            return value.to("meta", torch.bfloat16)
+            return value.to("meta", torch.float32)
         if isinstance(value, dict):
             return {key: moved(item) for key, item in value.items()}
         return value
 
     arguments = {name: moved(value) for name, value in case.arguments.items()}
-    words = "an input on another device than the CPU, in bfloat16"
+    words = "an input on another device than the CPU"
     with elsewhere():
         outcome = calling.call(answer, arguments, case.keywords)
     if outcome.error is not None:
@@ -522,19 +609,24 @@ def _recognised(
     """Return the hint of the mistake that explains every result, if there is one."""
     seen = [trial for trial in trials if trial.given is not None]
     wrong = [trial for trial in seen if not _is_right(trial)]
-    if not wrong:
+    failing = next(trial for trial in trials if trial.findings)
+    if not wrong or failing.case.axis in _TELLING_AXES:
         return []
     if unsteady := list(_repeat(answer, seen[0].case)):
         return [Finding("cause", unsteady[0].text, unsteady[0].cause)]
+    if turned := _turned_round(wrong):
+        return turned
     for mistake in exercise.mistakes:
         if _explains(mistake, seen, wrong):
             return [Finding("cause", mistake.hint, mistake.cause)]
+    if _independent(answer, wrong[0]) and _independent(answer, wrong[-1]):
+        return [Finding("cause", "the result is the same whatever comes in.", "constant")]
     if found := _recognised_factor(exercise, wrong):
         return found
     for mistake in exercise.mistakes:
         if _explains(mistake, seen, wrong, with_factor=True):
             return [Finding("cause", mistake.hint, mistake.cause)]
-    found = _some_factor(exercise, wrong) or _independent(answer, wrong[-1])
+    found = _some_factor(exercise, wrong) or _shifted(wrong)
     if not found and wrong[0].unseen:
         found = [wrong[0].unseen]
     return found or _fixed_shape(seen) or _added_constant(wrong)
@@ -564,6 +656,11 @@ def _explains(
         exactly = _same_with_nan(trial.given, result, relative, trial.case.scale)
         if with_factor:
             if result.size == 1 and trial.given.shape == result.shape:
+                verdict = _explains_number(mistake, trial, result, relative)
+                if verdict is False:
+                    return False
+                if verdict:
+                    matched.add(id(trial))
                 continue
             if not exactly and compare.common_ratio(trial.given, result, relative) is None:
                 return False
@@ -574,6 +671,37 @@ def _explains(
         else:
             matched.add(id(trial))
     return any(id(trial) in matched for trial in wrong)
+
+
+def _explains_number(
+    mistake: Mistake, trial: Trial, result: np.ndarray, relative: float
+) -> bool | None:
+    """Whether a single number and its gradient are a mistake's, both times the same number.
+
+    Any number is a multiple of any other; it is the gradient that tells. None means it cannot.
+    """
+    if trial.gradient is None or trial.gradient.size < 2 or not result or not trial.case.reaches:
+        return None
+    arguments = _prepared(
+        Case("", _in_float64(trial.case.arguments), "", reaches=trial.case.reaches)
+    )
+    loss = mistake.formula(*arguments.values())
+    if not loss.requires_grad:
+        return False
+    found = _gradients(loss, torch.ones_like(loss), arguments, trial.case.reaches)
+    if any(gradient is None for gradient in found.values()):
+        return False
+    gradient = _joined(found)
+    if not np.isfinite(gradient).all() or not np.isfinite(trial.gradient).all():
+        return False
+    weight = trial.weight
+    ratio = trial.given.item() / result.item()
+    if not compare.same(trial.gradient, ratio * weight * gradient, 4 * relative):
+        return False
+    if not trial.expected:
+        return None
+    as_right = result.item() / trial.expected.item() * trial.wanted_gradient
+    return None if compare.same(weight * gradient, as_right, 4 * relative) else True
 
 
 def _is_multiple(given: np.ndarray, expected: np.ndarray, relative: float) -> bool:
@@ -626,15 +754,22 @@ def _some_factor(exercise: TensorFunction, wrong: Sequence[Trial]) -> list[Findi
     ratios = _ratios(wrong)
     if exercise.any_factor is None or ratios is None or any(ratio < 0 for _, ratio in ratios):
         return []
-    # A result of one value always has a ratio; only several values make it a finding.
-    if max(trial.expected.size for trial, _ in ratios) == 1:
-        return []
+    # A result of one value always has a ratio; then the gradient has to have the same one.
+    for trial, ratio in ratios:
+        if trial.expected.size == 1 and not _gradient_has(ratio, trial):
+            return []
     cause, hint = exercise.any_factor[0 if ratios[0][1] > 1 else 1]
     return [Finding("cause", hint, cause)]
 
 
-def _independent(answer: Callable, trial: Trial) -> list[Finding]:
-    """Return a finding when the result is the same whatever comes in."""
+def _gradient_has(ratio: float, trial: Trial) -> bool:
+    if trial.gradient is None:
+        return not trial.case.reaches
+    return compare.same(trial.gradient, ratio * trial.wanted_gradient, 16 * trial.relative)
+
+
+def _independent(answer: Callable, trial: Trial) -> bool:
+    """Whether the result is the same for a quite different input."""
 
     def other(value: Any) -> Any:
         if isinstance(value, Tensor):
@@ -646,10 +781,41 @@ def _independent(answer: Callable, trial: Trial) -> list[Finding]:
     case = trial.case
     changed = {name: other(copied(value)) for name, value in case.arguments.items()}
     outcome = calling.call(answer, changed, case.keywords)
-    if isinstance(outcome.value, Tensor) and np.array_equal(
+    return isinstance(outcome.value, Tensor) and np.array_equal(
         compare.numbers(outcome.value), trial.given
-    ):
-        return [Finding("cause", "the result is the same whatever comes in.", "constant")]
+    )
+
+
+def _turned_round(wrong: Sequence[Trial]) -> list[Finding]:
+    """Return a finding when every result is right but for its sign."""
+    turned = [
+        compare.same(-trial.given, trial.expected, 4 * trial.relative, trial.case.scale)
+        for trial in wrong
+    ]
+    return [Finding("cause", "a sign is turned round.", "negative")] if all(turned) else []
+
+
+def _shifted(wrong: Sequence[Trial]) -> list[Finding]:
+    """Return a finding when only the slope of the result is right, perhaps but for its sign."""
+    signs = set()
+    for trial in wrong:
+        if trial.gradient is None or not trial.wanted_gradient.any():
+            continue
+        for sign in (1, -1):
+            right = sign * trial.wanted_gradient
+            relative = 16 * trial.relative
+            if compare.same(trial.gradient, right, relative, trial.case.gradient_scale):
+                if not compare.same(right, -right, relative, trial.case.gradient_scale):
+                    signs.add(sign)
+                break
+        else:
+            return []
+    if signs == {-1}:
+        text = "the result falls where it should rise: a sign is turned round."
+        return [Finding("cause", text, "negative")]
+    if signs == {1}:
+        text = "the result is right but for something that is added to it."
+        return [Finding("cause", text, "added-constant")]
     return []
 
 
@@ -672,6 +838,8 @@ def _fixed_shape(seen: Sequence[Trial]) -> list[Finding]:
 
 def _added_constant(wrong: Sequence[Trial]) -> list[Finding]:
     """Return a finding when the same number is added everywhere, or along the diagonal."""
+    if not any(trial.given.size > 1 for trial in wrong):
+        return []
     for trial in wrong:
         if trial.given.shape != trial.expected.shape:
             return []

@@ -374,7 +374,7 @@ def content_layer_only():
     return {"21": "conv4_2"}
 
 
-@wrong("missing-layer", build=True)
+@wrong("missing-layer", "missing-conv4_2", build=True)
 def the_same_key_written_twice():
     return {
         "0": "conv1_1",
@@ -456,7 +456,7 @@ def second_convolution_of_each_block():
     }
 
 
-@wrong("one-off", build=True)
+@wrong("one-off", "relu-indices", build=True)
 def all_counted_from_one():
     layers = {}
     for key, name in RIGHT.items():

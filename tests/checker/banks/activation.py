@@ -1,8 +1,9 @@
 """Answers to `activation(image, model, index)`: the output of module `index` of an `nn.Sequential`.
 
-The modules of a model may work in place (VGG-19's ReLUs do): an answer must stop after the module,
-or clone, before the next one overwrites its result. No module stands in a model twice, and a model
-does not begin with a module that works in place, since that would change the image.
+Answers named in ``OUT_OF_PLACE_ONLY`` are right on the course's models, whose ReLUs work out of
+place; on a model with in-place ReLUs what they stored is overwritten by the next module. An answer
+that makes its own ReLUs work in place is wrong on every model. No module stands in a model twice,
+and a model does not begin with a module that works in place, since that would change the image.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from . import right, wrong
+
+OUT_OF_PLACE_ONLY = ["list_of_all_outputs", "hook_without_a_clone", "remembered_but_not_stopped"]
 
 # --- right ---------------------------------------------------------------------------------------
 
@@ -241,6 +244,45 @@ def callable_with_a_counter():
             return x
 
     return Walker()
+
+
+@right
+def list_of_all_outputs(image, model, index):
+    outputs = []
+    x = image
+    for layer in model:
+        x = layer(x)
+        outputs.append(x)
+    return outputs[index]
+
+
+@right
+def hook_without_a_clone(image, model, index):
+    kept = {}
+    handle = model[index].register_forward_hook(lambda m, i, o: kept.update(out=o))
+    try:
+        model(image)
+    finally:
+        handle.remove()
+    return kept["out"]
+
+
+@right
+def remembered_but_not_stopped(image, model, index):
+    result = None
+    x = image
+    for i, layer in enumerate(model):
+        x = layer(x)
+        if i == index:
+            result = x
+    return result
+
+
+@right
+def view_for_a_picture(image, model, index):
+    b, c, h, w = image.shape
+    rows = image.view(b * c, h * w)
+    return model[: index + 1](rows.view(b, c, h, w))
 
 
 # --- wrong ---------------------------------------------------------------------------------------
@@ -577,38 +619,6 @@ def never_beyond_conv5_1(image, model, index):
     return model[: min(index, 28) + 1](image)
 
 
-@wrong("overwritten-in-place")
-def list_of_all_outputs(image, model, index):
-    outputs = []
-    x = image
-    for layer in model:
-        x = layer(x)
-        outputs.append(x)
-    return outputs[index]
-
-
-@wrong("overwritten-in-place")
-def hook_without_a_clone(image, model, index):
-    kept = {}
-    handle = model[index].register_forward_hook(lambda m, i, o: kept.update(out=o))
-    try:
-        model(image)
-    finally:
-        handle.remove()
-    return kept["out"]
-
-
-@wrong("overwritten-in-place")
-def remembered_but_not_stopped(image, model, index):
-    result = None
-    x = image
-    for i, layer in enumerate(model):
-        x = layer(x)
-        if i == index:
-            result = x
-    return result
-
-
 @wrong("overwritten-in-place", "one-late")
 def relu_in_place_for_every_convolution(image, model, index):
     x = image
@@ -617,6 +627,45 @@ def relu_in_place_for_every_convolution(image, model, index):
         if i == index:
             result = x
     return result
+
+
+@wrong("overwritten-in-place", "after-relu")
+def rectified_after_it_was_kept(image, model, index):
+    result = model[: index + 1](image)
+    F.relu_(result)
+    return result
+
+
+@wrong("overwritten-in-place", "one-late", "after-relu")
+def list_of_outputs_with_functional_relus(image, model, index):
+    outputs, x = [], image
+    for layer in model:
+        x = F.relu_(x) if isinstance(layer, nn.ReLU) else layer(x)
+        outputs.append(x)
+    return outputs[index]
+
+
+@wrong("one-late")
+def two_modules_more(image, model, index):
+    return model[: index + 3](image)
+
+
+@wrong("skips-modules")
+def a_module_in_the_middle_left_out(image, model, index):
+    x = image
+    for i, layer in enumerate(model):
+        if i != index // 2 or i == index:
+            x = layer(x)
+        if i == index:
+            return x
+
+
+@wrong("raises")
+def layer_without_its_input(image, model, index):
+    x = image
+    for layer in model[: index + 1]:
+        x = layer()
+    return x
 
 
 @wrong("after-relu")
@@ -841,7 +890,7 @@ def image_to_cuda_if_there_is_one(image, model, index):
     return model[: index + 1](image.to(device))
 
 
-@wrong("raises")
+@wrong("raises", "wrong-dtype")
 def float32_image(image, model, index):
     return model[: index + 1](image.float())
 
@@ -857,13 +906,6 @@ def index_as_text(image, model, index):
 @wrong("raises")
 def features_of_the_model(image, model, index):
     return model.features[: index + 1](image)
-
-
-@wrong("raises")
-def view_for_a_picture(image, model, index):
-    b, c, h, w = image.shape
-    rows = image.view(b * c, h * w)
-    return model[: index + 1](rows.view(b, c, h, w))
 
 
 @wrong("raises", "hard-coded-model")

@@ -380,6 +380,22 @@ def partial_with_a_way_to_keep():
     return functools.partial(collect, keep=torch.clone)
 
 
+@right
+def hooks_removed_after_the_call(image, model, layers=None):
+    layers = LAYERS if layers is None else layers
+    features = {}
+    handles = [
+        model[int(key)].register_forward_hook(
+            lambda m, i, o, name=name: features.update({name: o.clone()})
+        )
+        for key, name in layers.items()
+    ]
+    model(image)
+    for handle in handles:
+        handle.remove()
+    return features
+
+
 # --- wrong ---------------------------------------------------------------------------------------
 
 
@@ -1005,6 +1021,19 @@ def hooks_never_removed(image, model, layers=None):
 
 
 @wrong("hook-left")
+def hooks_on_every_module_left(image, model, layers=None):
+    layers = LAYERS if layers is None else layers
+    features = {}
+    for key, module in model.named_children():
+        if key in layers:
+            name = layers[key]
+            hook = functools.partial(lambda n, m, i, o: features.__setitem__(n, o.clone()), name)
+            module.register_forward_hook(hook)
+    model(image)
+    return features
+
+
+@wrong("hook-left")
 def only_the_last_hook_removed(image, model, layers=None):
     layers = LAYERS if layers is None else layers
     features = {}
@@ -1014,22 +1043,6 @@ def only_the_last_hook_removed(image, model, layers=None):
         )
     model(image)
     handle.remove()
-    return features
-
-
-@wrong("hook-left-after-error")
-def hooks_removed_after_the_call(image, model, layers=None):
-    layers = LAYERS if layers is None else layers
-    features = {}
-    handles = [
-        model[int(key)].register_forward_hook(
-            lambda m, i, o, name=name: features.update({name: o.clone()})
-        )
-        for key, name in layers.items()
-    ]
-    model(image)
-    for handle in handles:
-        handle.remove()
     return features
 
 

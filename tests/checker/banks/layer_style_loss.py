@@ -508,7 +508,7 @@ def style_never_used(target, style_gram):
     return torch.mean(gram_matrix(target) ** 2) / target.numel()
 
 
-@wrong("transposed-gram")
+@wrong("transposed-gram", "raises")
 def gram_of_positions_resized(target, style_gram):
     f = target[0].flatten(1)
     return F.mse_loss(f.T @ f, style_gram) / target.numel()
@@ -545,7 +545,7 @@ def target_rectified_first(target, style_gram):
     return F.mse_loss(gram_matrix(target.relu()), style_gram) / target.numel()
 
 
-@wrong("compares-features")
+@wrong("compares-features", "raises")
 def gram_never_taken(target, style_gram):
     return F.mse_loss(target, style_gram) / target.numel()
 
@@ -651,7 +651,7 @@ def style_gram_subtracted_in_place(target, style_gram):
     return F.mse_loss(gram, gram.detach() - style_gram) / target.numel()
 
 
-@wrong("input-changed", "normalised-gram")
+@wrong("input-changed", "normalised-gram", "wrong-division")
 def style_gram_divided_in_place(target, style_gram):
     style_gram /= target.numel()
     return F.mse_loss(gram_matrix(target) / target.numel(), style_gram)

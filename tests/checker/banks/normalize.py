@@ -277,6 +277,14 @@ def with_float_constants_and_where(image):
     return torch.where(channel == 0, red, torch.where(channel == 1, green, blue))
 
 
+@right
+def viewed_as_rows(image):
+    _, c, h, w = image.shape
+    rows = image.view(c, h * w)
+    rows = (rows - image.new_tensor(MEAN)[:, None]) / image.new_tensor(STD)[:, None]
+    return rows.view(1, c, h, w)
+
+
 # --- wrong ---------------------------------------------------------------------------------------
 
 
@@ -778,11 +786,16 @@ def crops_to_the_shorter_side(image):
 
 
 @wrong("raises")
-def view_needs_contiguous(image):
-    _, c, h, w = image.shape
-    rows = image.view(c, h * w)
-    rows = (rows - image.new_tensor(MEAN)[:, None]) / image.new_tensor(STD)[:, None]
-    return rows.view(1, c, h, w)
+def misspelt_method(image):
+    mean, std = _columns(image)
+    return image.substract(mean).divide(std)
+
+
+@wrong("bgr-order", "other-constants")
+def green_and_blue_swapped(image):
+    mean = image.new_tensor([0.485, 0.406, 0.456]).view(1, 3, 1, 1)
+    std = image.new_tensor([0.229, 0.225, 0.224]).view(1, 3, 1, 1)
+    return (image - mean) / std
 
 
 @wrong("raises")

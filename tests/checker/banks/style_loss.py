@@ -512,7 +512,7 @@ def plain_sum_of_the_layers(target_features, style_grams, style_weights):
     return sum(layer_style_loss(target_features[k], style_grams[k]) for k in style_weights)
 
 
-@wrong("weights-ignored")
+@wrong("weights-ignored", "hard-coded-layers")
 def weights_of_the_lesson_inside(target_features, style_grams, style_weights):
     style_weights = {
         "conv1_1": 1.0,
@@ -723,7 +723,7 @@ def known_names_else_nothing(target_features, style_grams, style_weights):
     return total
 
 
-@wrong("wrong-pairing")
+@wrong("wrong-pairing", "raises")
 def values_zipped(target_features, style_grams, style_weights):
     loss = 0
     for f, a, w in zip(  # noqa: B905
@@ -743,7 +743,7 @@ def weights_by_position(target_features, style_grams, style_weights):
     return loss
 
 
-@wrong("wrong-pairing")
+@wrong("wrong-pairing", "raises")
 def grams_by_position(target_features, style_grams, style_weights):
     grams = list(style_grams.values())
     loss = 0
@@ -761,7 +761,7 @@ def sorted_weights_beside_unsorted_names(target_features, style_grams, style_wei
     return loss
 
 
-@wrong("wrong-pairing")
+@wrong("wrong-pairing", "raises")
 def one_gram_for_all_layers(target_features, style_grams, style_weights):
     loss = 0
     style_gram = style_grams[next(iter(style_weights))]
@@ -911,7 +911,7 @@ def gram_forgotten(target_features, style_grams, style_weights):
     return loss
 
 
-@wrong("gram-taken-twice", "raises")
+@wrong("gram-taken-twice", "raises", "hard-coded-size")
 def gram_of_the_style_gram(target_features, style_grams, style_weights):
     loss = 0
     for k, weight in style_weights.items():

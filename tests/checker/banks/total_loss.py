@@ -411,7 +411,7 @@ def content_subtracted(content, style, alpha=1.0, beta=1e6):
     return beta * style - alpha * content
 
 
-@wrong("negative-content", "negative-style")
+@wrong("negative-content", "negative-style", "negative")
 def both_signs_turned(content, style, alpha=1.0, beta=1e6):
     return -(alpha * content + beta * style)
 

@@ -76,7 +76,7 @@ def _normalize_cases(draw: Draw) -> list[Case]:
     cases = []
     for axis, height, width, dtype, layout, gradient in drawn:
         image = draw.image(height, width, dtype=dtype, layout=layout)
-        words = _image_words(image, layout)
+        words = image_words(image, layout)
         cases.append(Case(axis, {"image": image}, words, ("image",) if gradient else ()))
     return cases
 
@@ -88,7 +88,8 @@ _LAYOUT_WORDS = {
 }
 
 
-def _image_words(image: Tensor, layout: str = "contiguous") -> str:
+def image_words(image: Tensor, layout: str = "contiguous") -> str:
+    """Return what a student would call this picture."""
     sizes = " x ".join(map(str, image.shape))
     kind = str(image.dtype).removeprefix("torch.")
     return f"a {sizes} image in {kind}{_LAYOUT_WORDS[layout]}"
@@ -882,7 +883,7 @@ def _asked(answer: Callable, ask: _Ask, looks: list[Look]) -> list[Finding]:
         arguments = {"image": image, "model": ask.place.model, "index": ask.index}
         outcome = calling.call(answer, arguments)
     findings += watching.changes(ask.place.before, ask.place.model)
-    words = f"{ask.words} and {_image_words(ask.image, ask.layout)}"
+    words = f"{ask.words} and {image_words(ask.image, ask.layout)}"
     if outcome.error is not None:
         return [*findings, stopped(outcome.error, answer, words)]
     findings += image_changes(ask.image, image, ask.gradient)

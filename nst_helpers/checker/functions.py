@@ -522,15 +522,13 @@ def _repeat(answer: Callable, case: Case) -> Iterator[Finding]:
 def _same_twice(answer: Callable, case: Case, *, with_same_chance: bool) -> bool:
     """Whether two calls give the same; with the same chance, dice fall alike in both."""
     results = []
-    for _ in range(2):
-        with torch.random.fork_rng(devices=[]), _python_chance():
+    with torch.random.fork_rng(devices=[]), _python_chance():
+        for _ in range(2):
             if with_same_chance:
                 torch.manual_seed(0)
                 random.seed(0)
                 np.random.seed(0)
             results.append(calling.call(answer, _prepared(case), case.keywords))
-            if with_same_chance is False:
-                torch.rand(1)
     if not all(isinstance(result.value, Tensor) for result in results):
         return False
     return np.array_equal(*(compare.numbers(r.value) for r in results), equal_nan=True)
@@ -612,7 +610,7 @@ def _recognised(
     failing = next(trial for trial in trials if trial.findings)
     if not wrong or failing.case.axis in _TELLING_AXES:
         return []
-    if unsteady := list(_repeat(answer, seen[0].case)):
+    if unsteady := [*_repeat(answer, seen[0].case), *_repeat(answer, wrong[-1].case)]:
         return [Finding("cause", unsteady[0].text, unsteady[0].cause)]
     if turned := _turned_round(wrong):
         return turned

@@ -735,12 +735,19 @@ def _style_loss_mistakes() -> list[Mistake]:
             lambda f, a, w: _paired(sorted(w.values()), f, a, list(w)),
             lambda f, a, w: _paired(sorted(w.values(), reverse=True), f, a, list(w)),
             lambda f, a, w: _paired([w[k] for k in f if k in w], f, a, list(w)),
+            lambda f, a, w: _paired(sorted(w.values(), reverse=True), f, a, sorted(w)),
+            lambda f, a, w: _paired(sorted(w.values()), f, a, sorted(w)),
+            lambda f, a, w: _paired(list(w.values()), f, a, [k for k in a if k in w]),
             lambda f, a, w: _total(_terms(f, a, w)) * next(iter(w.values())),
         ),
         *_hinted(
             "weights-accumulate",
             "the weights of earlier layers are counted again for the later ones.",
             lambda f, a, w: _paired(list(itertools.accumulate(w.values())), f, a, list(w)),
+            lambda f, a, w: _running(
+                list(zip(_terms(f, a, w), w.values(), strict=True)),
+                lambda total, term: (total + term[0]) * term[1],
+            ),
         ),
         *_hinted(
             "all-features-counted",
@@ -771,6 +778,8 @@ def _style_loss_mistakes() -> list[Mistake]:
                 [(w[k] * _loss_of(f, a, k) * f[k].numel(), f[k].numel()) for k in w],
                 lambda total, term: (total + term[0]) / term[1],
             ),
+            lambda f, a, w: _total([f[k].shape[-1] * _loss_of(f, a, k) for k in w]),
+            lambda f, a, w: _total([f[k].shape[-2] * _loss_of(f, a, k) for k in w]),
         ),
         *_hinted(
             "missing-division",
@@ -788,6 +797,9 @@ def _style_loss_mistakes() -> list[Mistake]:
             "compares-features",
             "activations were compared where Gram matrices are asked for.",
             lambda f, a, w: _total([w[k] * (f[k] - a[k]).square().mean() for k in w]),
+            lambda f, a, w: _total(
+                [w[k] * (f[k].flatten(2).mean(2) - a[k]).square().mean() / f[k].numel() for k in w]
+            ),
             lambda f, a, w: _total(
                 [w[k] * (f[k] - a[k]).square().mean() / f[k].numel() for k in w]
             ),

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,11 +23,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nst_helpers.checker import calling, compare, watching
 from nst_helpers.checker.calling import REQUIRED
-from nst_helpers.checker.draw import Draw, copied
+from nst_helpers.checker.draw import Draw, copied, in_layout
 from nst_helpers.checker.functions import elsewhere, number, result_kind
 from nst_helpers.checker.networks import small_vgg19
 from nst_helpers.checker.report import Finding
@@ -56,7 +61,8 @@ class Exercise:
         if first:
             return [first]
         # An answer may switch gradients off for good; what is tried next must not suffer from it.
-        with torch.enable_grad():
+        # Numbers that run away are reported in words, not as numpy's warnings.
+        with torch.enable_grad(), np.errstate(all="ignore"):
             return self.examine(answer, draw)
 
 
@@ -1479,6 +1485,1126 @@ def _of_the_layers(content: int | None, styles: Mapping[str, int | None]) -> Fin
     return _hint("swapped-layers", text)
 
 
+# --------------------------------------------------------------------------------------------------
+# The loops: what they are tried on, and how they are watched
+# --------------------------------------------------------------------------------------------------
+
+
+class _Endless(BaseException):
+    """Ends a loop that would not end by itself. No ``except Exception`` of an answer stops it."""
+
+
+@dataclass
+class _Landscape:
+    """A cost of pictures whose gradient is known by formula.
+
+    With u = (x - start) / unit, a pixel costs k (u - d)^2 / 2, or k exp(-1.2 d u), or nothing, all
+    times unit times steepness. So gradients change much within a few steps, some change their
+    sign, some die away, some are 0 from the beginning, and none is near 0 at the start.
+
+    Attributes:
+        start: where the target starts, float64.
+        kinds: 0, 1 or 2 for each pixel, in the order above.
+        k: factors; the answer meets them as parameters of a model that ask for a gradient.
+        d: places of the minima, or signs of the slopes.
+        unit: the size of a step.
+        steepness: size of the gradient.
+        dtype: of the target and the model.
+        layout: of the target in memory.
+        module: whether the objective is an ``nn.Module`` or a plain function.
+    """
+
+    start: np.ndarray
+    kinds: np.ndarray
+    k: np.ndarray
+    d: np.ndarray
+    unit: float
+    steepness: float = 1.0
+    dtype: torch.dtype = torch.float64
+    layout: str = "contiguous"
+    module: bool = False
+
+    def value(self, x: np.ndarray) -> float:
+        """Return the cost of a picture."""
+        u = (x - self.start) / self.unit
+        with np.errstate(over="ignore", invalid="ignore"):
+            costs = np.where(
+                self.kinds == 0,
+                self.k * (u - self.d) ** 2 / 2,
+                np.where(self.kinds == 1, self.k * np.exp(-1.2 * self.d * u), 0),
+            )
+            return float(self.steepness * self.unit * costs.sum())
+
+    def gradient(self, x: np.ndarray) -> np.ndarray:
+        """Return the derivative of the cost by each pixel."""
+        u = (x - self.start) / self.unit
+        with np.errstate(over="ignore", invalid="ignore"):
+            slopes = np.where(
+                self.kinds == 0,
+                self.k * (u - self.d),
+                np.where(self.kinds == 1, -1.2 * self.d * self.k * np.exp(-1.2 * self.d * u), 0),
+            )
+        return self.steepness * slopes
+
+    def target(self) -> Tensor:
+        """Return a fresh target at the start."""
+        tensor = torch.from_numpy(self.start.copy()).to(self.dtype)
+        return in_layout(tensor, self.layout).clone().requires_grad_()
+
+
+class _Model(nn.Module):
+    """The cost in torch, with a model's parameters: some ask for a gradient, one does not."""
+
+    def __init__(self, landscape: _Landscape, log: _Log) -> None:
+        super().__init__()
+
+        def tensor(values: np.ndarray) -> Tensor:
+            return torch.from_numpy(np.array(values, dtype=np.float64)).to(landscape.dtype)
+
+        self.log = log
+        self.weight = nn.Parameter(tensor(landscape.k))
+        self.bias = nn.Parameter(tensor(landscape.d))
+        self.frozen = nn.Parameter(tensor(landscape.start), requires_grad=False)
+        self.masks = [tensor(landscape.kinds == kind) for kind in (0, 1)]
+        self.scales = landscape.unit, landscape.steepness
+
+    def forward(self, target: Tensor) -> Tensor:
+        unit, steepness = self.scales
+        u = (target - self.frozen) / unit
+        square = self.weight * (u - self.bias) ** 2 / 2 * self.masks[0]
+        fall = self.weight * torch.exp(-1.2 * self.bias * u * self.masks[1]) * self.masks[1]
+        return self.log.evaluated(target, steepness * unit * (square + fall).sum())
+
+
+@dataclass
+class _Evaluation:
+    """One call of the objective: the picture it was given, and the loss it gave."""
+
+    x: np.ndarray
+    loss: float
+    shared: bool
+    leaf: bool
+    asks: bool
+
+
+@dataclass
+class _ClosureCall:
+    """One call of a closure by an optimiser."""
+
+    before: np.ndarray
+    after: np.ndarray
+    gradient: np.ndarray | None
+    returned: Any
+    evaluations: int
+
+
+@dataclass
+class _Step:
+    """One call of an optimiser's ``step``, and the target before and after it."""
+
+    optimizer: Any
+    rate: float
+    holds_target: bool
+    gradient: np.ndarray | None
+    before: np.ndarray
+    evaluations: int
+    after: np.ndarray | None = None
+    closures: list[_ClosureCall] = field(default_factory=list)
+
+
+@dataclass
+class _Told:
+    """One call of ``on_step``, and the target at that moment."""
+
+    arguments: tuple
+    keywords: dict[str, Any]
+    now: np.ndarray
+    given: np.ndarray | None
+
+
+@dataclass
+class _Log:
+    """What happens while an answer runs, in order."""
+
+    target: Tensor
+    limit: int
+    evaluations: list[_Evaluation] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)
+    backward: set[int] = field(default_factory=set)
+    steps: list[_Step] = field(default_factory=list)
+    told: list[_Told] = field(default_factory=list)
+
+    def evaluated(self, target: Tensor, loss: Tensor) -> Tensor:
+        """Note an evaluation, and when a backward pass starts from it."""
+        place = len(self.evaluations)
+        if place >= self.limit:
+            raise _Endless
+        self.events.append("evaluation")
+        shared = target.data_ptr() == self.target.data_ptr()
+        self.evaluations.append(
+            _Evaluation(
+                compare.numbers(target),
+                float(compare.numbers(loss)),
+                shared,
+                target.is_leaf,
+                target.requires_grad,
+            )
+        )
+        if loss.requires_grad:
+            # A hook that returns something would change the gradient.
+            loss.register_hook(lambda _: self._went_backward(place))
+        return loss
+
+    def _went_backward(self, place: int) -> None:
+        self.backward.add(place)
+        self.events.append("backward")
+
+    def before_step(self, optimizer: Any, args: tuple, kwargs: dict) -> tuple | None:
+        """Note a step of whatever optimiser, and have its closure watched, too."""
+        own = next((p for g in optimizer.param_groups for p in g["params"] if self._is(p)), None)
+        rate = optimizer.param_groups[0].get("lr", float("nan"))
+        step = _Step(
+            optimizer,
+            float(rate),
+            own is not None,
+            _gradient_of(own),
+            compare.numbers(self.target),
+            len(self.evaluations),
+        )
+        self.steps.append(step)
+        closure = args[1] if len(args) > 1 else kwargs.get("closure")
+        if not callable(closure):
+            self.events.append("step")
+            return None
+
+        def watched() -> Any:
+            before, first = compare.numbers(self.target), len(self.evaluations)
+            returned = closure()
+            self.events.append("step")
+            step.gradient = _gradient_of(own)
+            step.closures.append(
+                _ClosureCall(
+                    before,
+                    compare.numbers(self.target),
+                    step.gradient,
+                    returned.detach() if isinstance(returned, Tensor) else returned,
+                    len(self.evaluations) - first,
+                )
+            )
+            return returned
+
+        if len(args) > 1:
+            return (args[0], watched, *args[2:]), kwargs
+        return args, {**kwargs, "closure": watched}
+
+    def after_step(self, optimizer: Any, args: tuple, kwargs: dict) -> None:
+        """Note where a step led."""
+        for step in reversed(self.steps):
+            if step.optimizer is optimizer and step.after is None:
+                step.after = compare.numbers(self.target)
+                return
+
+    def _is(self, parameter: Any) -> bool:
+        return parameter is self.target or parameter.data_ptr() == self.target.data_ptr()
+
+    def on_step(self, *arguments: Any, **keywords: Any) -> None:
+        """Note what the answer tells after a step."""
+        given = keywords.get("target", arguments[1] if len(arguments) > 1 else None)
+        values = compare.numbers(given) if isinstance(given, Tensor) else None
+        self.told.append(_Told(arguments, keywords, compare.numbers(self.target), values))
+
+
+def _gradient_of(parameter: Tensor | None) -> np.ndarray | None:
+    if parameter is None or parameter.grad is None:
+        return None
+    return compare.numbers(parameter.grad)
+
+
+@dataclass
+class _Run:
+    """One call of a loop: what it was given, what it did, and what it returned."""
+
+    landscape: _Landscape
+    count: int
+    rate: float
+    log: _Log
+    outcome: calling.Outcome
+    final: np.ndarray
+    target: Tensor
+    model_findings: list[Finding]
+    words: str
+    watched: bool
+
+    @property
+    def start(self) -> np.ndarray:
+        return compare.numbers(self.landscape.target())
+
+    @property
+    def slack(self) -> float:
+        """How far from the right picture rounding may lead: a small part of one step."""
+        share = 1e-5 if self.landscape.dtype == torch.float64 else 5e-3
+        return share * (self.rate or self.landscape.unit)
+
+    def near(self, given: np.ndarray, expected: np.ndarray) -> bool:
+        if given.shape != expected.shape or not np.isfinite(given).all():
+            return False
+        return bool(np.abs(given - expected).max() <= self.slack)
+
+    def same_loss(self, given: float, expected: float) -> bool:
+        share = 1e-6 if self.landscape.dtype == torch.float64 else 1e-4
+        scale = max(abs(expected), self.landscape.value(self.start) * 1e-3)
+        return bool(abs(given - expected) <= share * scale)
+
+    @property
+    def moved(self) -> bool:
+        return not self.near(self.final, self.start)
+
+
+def _run(
+    answer: Callable,
+    landscape: _Landscape,
+    steps: int,
+    *,
+    rate: float | None = None,
+    watched: bool = False,
+    limit: int,
+) -> _Run:
+    """Return what an answer does with a landscape, watched from the outside."""
+    target = landscape.target()
+    log = _Log(target, limit)
+    model = _Model(landscape, log)
+    state = watching.record(model)
+
+    def objective(target: Tensor) -> Tensor:
+        return model(target)
+
+    arguments: dict[str, Any] = {
+        "target": target,
+        "objective": model if landscape.module else objective,
+        "steps": steps,
+    }
+    if rate is not None:
+        arguments["lr"] = rate
+    if watched:
+        # A plain function, as a lesson has: some answers ask whether there is one.
+        arguments["on_step"] = lambda *given, **named: log.on_step(*given, **named)
+    handles = [
+        target.register_post_accumulate_grad_hook(lambda _: log.events.append("accumulated")),
+        register_optimizer_step_pre_hook(log.before_step),
+        register_optimizer_step_post_hook(log.after_step),
+    ]
+    try:
+        outcome = calling.call(answer, arguments)
+    finally:
+        for handle in handles:
+            handle.remove()
+    kind = str(landscape.dtype).removeprefix("torch.")
+    words = f"{steps} step{'s' * (steps != 1)} on a target in {kind}"
+    if rate is not None:
+        words += f" at rate {number(rate)}"
+    changes = list(watching.changes(state, model))
+    return _Run(
+        landscape,
+        steps,
+        rate or 0.0,
+        log,
+        outcome,
+        compare.numbers(target),
+        target,
+        changes,
+        words,
+        watched,
+    )
+
+
+def _picture_shape(draw: Draw) -> tuple[int, int, int, int]:
+    return (1, 3, *draw.distinct(2, 3, 5))
+
+
+def _landscape(draw: Draw, unit: float, **settings: Any) -> _Landscape:
+    """Return a landscape for steps of a size: minima a few steps away."""
+    shape = _picture_shape(draw)
+    count = int(np.prod(shape))
+
+    def numbers(lowest: float, highest: float) -> np.ndarray:
+        return np.array([draw.number(lowest, highest) for _ in range(count)]).reshape(shape)
+
+    signs = np.array([draw.pick((-1.0, 1.0)) for _ in range(count)]).reshape(shape)
+    kinds = np.array(draw.shuffled([0, 0, 1, 0, 1, 2] * (count // 6) + [0] * (count % 6)))
+    kinds = kinds.reshape(shape)
+    d = signs * np.where(kinds == 1, 1.0, numbers(1.5, 5))
+    # float32 must hold all of them exactly, or the specification would be another one.
+    start, k, d = (
+        values.astype(np.float32).astype(np.float64)
+        for values in (numbers(-1.5, 2.5), numbers(0.5, 2.0), d)
+    )
+    return _Landscape(start, kinds, k, d, unit, **settings)
+
+
+def _list_findings(run: _Run, lengths: set[int] | None) -> Iterator[Finding]:
+    """Yield what is wrong with the type of what a loop returns, of ``lengths`` if given."""
+    value = run.outcome.value
+    if value is None or value is ...:
+        text = f"it returns {value!r}; is there a return at the end?"
+        yield Finding("written", text, "not-written")
+        return
+    tensors = [value, *(value if isinstance(value, tuple) else ())]
+    if any(isinstance(item, Tensor) and item.shape == run.target.shape for item in tensors):
+        text = "it returns the target, which the caller has already; return the list of losses."
+        yield Finding("type", text, "returns-target")
+        return
+    if not isinstance(value, list):
+        kind = type(value).__name__
+        yield Finding("type", f"it returns a {kind}; return a list of floats.", "wrong-type")
+        return
+    for item in value:
+        if not isinstance(item, float):
+            kind = type(item).__name__
+            text = f"the list holds a value of type {kind}; a loss is kept as a Python float."
+            yield Finding("type", text, "losses-not-floats")
+            return
+    if lengths is not None and len(value) not in lengths:
+        text = f"{len(value)} losses are returned for {run.words}; each step has one."
+        yield Finding("values", text, "losses-wrong")
+
+
+def _target_kind(run: _Run) -> Iterator[Finding]:
+    """Yield whether the target is still of its dtype and shape, and finite."""
+    if run.target.dtype != run.landscape.dtype:
+        kinds = [str(t).removeprefix("torch.") for t in (run.landscape.dtype, run.target.dtype)]
+        text = f"the target was {kinds[0]} and is {kinds[1]} afterwards."
+        yield Finding("dtype", text, "wrong-dtype")
+    elif run.final.shape != run.landscape.start.shape:
+        yield Finding("shape", "the target has another shape afterwards.", "wrong-shape")
+    elif not np.isfinite(run.final).all():
+        text = f"the target holds nan or inf after {run.words}."
+        if not run.landscape.gradient(run.start).all():
+            text += " Some of its pixels have no gradient."
+        yield Finding("finite", text, "not-finite")
+
+
+def _error_finding(run: _Run, answer: Callable) -> Finding:
+    """Return what to say about a loop that raised."""
+    error, log = run.outcome.error, run.log
+    if isinstance(error, _Endless):
+        text = f"it was still running after {log.limit} evaluations for {run.words}; "
+        return Finding("behaviour", text + "what ends the loop?", "too-many-steps")
+    found = _stopped(error, answer, run.words)
+    message = str(error)
+    unguarded = "'NoneType' object is not callable" in message and not run.watched
+    if isinstance(error, TypeError) and unguarded:
+        text = "without on_step it stops: on_step is None then, and cannot be called."
+        return Finding("raises", text, "on-step-unguarded")
+    if found.cause == "graph-used-twice":
+        if len(log.evaluations) == 1:
+            return replace(found, cause="loss-precomputed")
+        if any(_is_limited(evaluation.x, run.start) for evaluation in log.evaluations):
+            return replace(found, cause="target-clamped")
+        return replace(found, cause="target-rebound")
+    if found.cause == "leaf-changed-in-place" and "clamp" in found.text:
+        return replace(found, cause="target-clamped")
+    return found
+
+
+# A loop that runs away is not judged by what happens out there, where numbers lose their meaning.
+_FAR = 1e4
+
+
+def _is_limited(values: np.ndarray, free: np.ndarray) -> bool:
+    """Whether several pixels lie exactly on one bound, which they had no reason to share."""
+    for bound in (values.min(), values.max()):
+        if abs(bound) < _FAR and (values == bound).sum() >= 3 and (free == bound).sum() < 3:
+            return True
+    return False
+
+
+def _nothing_moved(run: _Run) -> Finding:
+    """Return why the target of a run is where it was."""
+    log = run.log
+    accumulated, steps = "accumulated" in log.events, log.steps
+    if any(not run.near(e.x, run.start) for e in log.evaluations):
+        text = "the pixels of another tensor move, and the target the caller gave stays as it was."
+        return _hint("target-rebound", text)
+    if steps and not any(step.holds_target for step in steps):
+        return _hint("target-rebound", "the optimiser holds another tensor than the target.")
+    if steps and all(step.rate == 0 for step in steps):
+        return _hint("wrong-rate", "the steps are of size 0.")
+    if not log.backward:
+        return _hint("no-backward", "no backward pass was made, so there is no gradient to follow.")
+    if not any(e.asks for e in log.evaluations):
+        text = "the loss was taken of a target that asks for no gradient: the connection is cut."
+        return _hint("detached", text)
+    if log.evaluations and not any(e.shared for e in log.evaluations):
+        text = "the loss was taken of a copy that has forgotten the target: the gradient stops "
+        return _hint("detached", text + "there.")
+    if not steps:
+        return _hint("no-step", "gradients are computed, and no step is made with them.")
+    if not accumulated:
+        text = "a gradient is computed, but it is not where the optimiser looks for it."
+        return _hint("no-backward", text)
+    if _steps_follow(log, "accumulated"):
+        text = "each gradient is cleared after it was computed and before it was used."
+        return _hint("zeroed-too-late", text)
+    return _hint("step-before-backward", "each step is made before there is a gradient.")
+
+
+def _steps_follow(log: _Log, event: str) -> bool:
+    """Whether most steps come after ``event``, with no evaluation in between."""
+    follows, latest = [], ""
+    for now in log.events:
+        if now == "step":
+            follows.append(latest == event)
+        elif now in ("evaluation", event):
+            latest = now
+    return sum(follows) * 2 > len(follows)
+
+
+# --------------------------------------------------------------------------------------------------
+# optimize
+# --------------------------------------------------------------------------------------------------
+
+
+def _adam(
+    landscape: _Landscape, rate: float, steps: int, *, other_epsilon: bool = False
+) -> list[np.ndarray]:
+    """Return the pictures after 0, 1, ... steps of Adam: Kingma and Ba 2015, Algorithm 1.
+
+    The constants are torch's defaults, which are the paper's. ``other_epsilon`` gives the faster
+    form at the end of the paper's section 2, whose epsilon counts a little differently.
+    """
+    beta1, beta2, epsilon = 0.9, 0.999, 1e-8
+    x = compare.numbers(landscape.target())
+    m = np.zeros_like(x)
+    v = np.zeros_like(x)
+    pictures = [x]
+    for t in range(1, steps + 1):
+        g = landscape.gradient(x)
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g * g
+        m_hat = m / (1 - beta1**t)
+        v_hat = v / (1 - beta2**t)
+        if other_epsilon:
+            x = x - rate * m_hat / (np.sqrt(v_hat) + epsilon / np.sqrt(1 - beta2**t))
+        else:
+            x = x - rate * m_hat / (np.sqrt(v_hat) + epsilon)
+        pictures.append(x)
+    return pictures
+
+
+def _until_the_loss_rises(draw: Draw, rate: float) -> tuple[_Landscape, int]:
+    """Return a landscape, and a number of steps within which Adam's loss rises at least once.
+
+    Adam overshoots; an answer that gives up then must be seen to.
+    """
+    while True:
+        landscape = _landscape(draw, rate)
+        losses = [landscape.value(x) for x in _adam(landscape, rate, 25)]
+        rises = [i for i in range(1, 23) if losses[i] > losses[i - 1]]
+        if rises:
+            return landscape, max(11, rises[0] + 3)
+
+
+def _examine_optimize(answer: Callable, draw: Draw) -> list[Finding]:
+    rate, other = draw.number(0.02, 0.08), draw.number(0.2, 0.6)
+    long, steps = _until_the_loss_rises(draw, rate)
+    plans = (
+        (long, steps, rate, True),
+        (_landscape(draw, other, steepness=200.0, module=True), 7, other, False),
+        (_landscape(draw, rate, dtype=torch.float32, layout="channels_last"), 5, rate, True),
+        (_landscape(draw, rate, steepness=1e-6, module=True), 4, rate, True),
+        (_landscape(draw, other), 1, other, False),
+        (_landscape(draw, other), 0, other, True),
+        (long, steps, rate, True),
+    )
+    runs = []
+    for landscape, count, lr, watched in plans:
+        limit = 50 * count + 50
+        runs.append(_run(answer, landscape, count, rate=lr, watched=watched, limit=limit))
+        findings = _optimize_findings(answer, runs[-1])
+        if findings and any(f.kind == "behaviour" and f.cause is None for f in findings):
+            while len(runs) < 2 or len(runs) == 1:
+                landscape, count, lr, watched = plans[len(runs)]
+                limit = 50 * count + 50
+                runs.append(_run(answer, landscape, count, rate=lr, watched=watched, limit=limit))
+            hint = _loop_hint(answer, runs, findings)
+            return [*findings, hint]
+        if findings:
+            return findings
+    if not np.array_equal(runs[0].final, runs[-1].final):
+        text = "the same start and objective lead to another picture when it is run again."
+        return [Finding("behaviour", text, "random")]
+    return []
+
+
+def _optimize_findings(answer: Callable, run: _Run) -> list[Finding]:
+    """Return what is wrong with one run; a wrong way of the target has no cause yet."""
+    if run.outcome.error is not None:
+        return [_error_finding(run, answer)]
+    findings = [*_list_findings(run, None), *_target_kind(run), *run.model_findings]
+    if findings:
+        return findings
+    pictures = _adam(run.landscape, run.rate, run.count)
+    wrong = not run.near(run.final, pictures[-1])
+    if wrong and run.landscape.steepness < 1e-3:
+        others = _adam(run.landscape, run.rate, run.count, other_epsilon=True)
+        wrong = not run.near(run.final, others[-1])
+        pictures = pictures if wrong else others
+    if wrong:
+        return [Finding("behaviour", _wrong_way(run, pictures))]
+    return [
+        *_list_findings(run, {run.count}),
+        *_loss_findings(run, pictures),
+        *_told_findings(run, pictures),
+    ]
+
+
+def _wrong_way(run: _Run, pictures: Sequence[np.ndarray]) -> str:
+    """Say how far the target is from where it should be."""
+    if run.count == 0:
+        return "with 0 steps the target must stay where it is, and it moved."
+    if not run.moved:
+        return f"the target did not move in {run.words}."
+    way = np.abs(pictures[-1] - pictures[0]).max()
+    off = np.abs(run.final - pictures[-1]).max()
+    share = f"{100 * off / way:.2g} %" if off < way else f"{number(off / way)} times"
+    return f"after {run.words} the target is not where Adam leads: off by {share} of the way."
+
+
+def _loss_findings(run: _Run, pictures: Sequence[np.ndarray]) -> Iterator[Finding]:
+    """Yield whether the returned losses are not those of the run, before or after each step."""
+    losses = run.outcome.value
+    right = [run.landscape.value(x) for x in pictures]
+    if len(losses) != run.count or not losses:
+        return
+    for expected in (right[:-1], right[1:]):
+        if all(run.same_loss(a, b) for a, b in zip(losses, expected, strict=True)):
+            return
+    if sum(run.same_loss(a, b) for a, b in zip(losses, right[:-1], strict=True)) == len(losses):
+        return
+    wrong = next(i for i, loss in enumerate(losses) if not run.same_loss(loss, right[i]))
+    text = f"the target moves as it should, but the loss kept for step {wrong + 1} is not the loss "
+    yield Finding("values", text + "of that step.", "losses-wrong")
+
+
+def _told_findings(run: _Run, pictures: Sequence[np.ndarray]) -> Iterator[Finding]:
+    """Yield how ``on_step`` was not called as promised."""
+    told = run.log.told
+    if not run.watched:
+        return
+    if len(told) < run.count:
+        times = "never" if not told else f"{len(told)} times"
+        text = f"on_step was called {times} in {run.count} steps; it is called once a step."
+        yield Finding("behaviour", text, "on-step-not-called")
+        return
+    if len(told) > run.count:
+        text = f"on_step was called {len(told)} times in {run.count} steps, not once a step."
+        yield Finding("behaviour", text, "on-step-arguments")
+        return
+    firsts = set()
+    for place, call in enumerate(told):
+        near = [i for i in (place, place + 1) if run.near(call.now, pictures[i])]
+        if not near:
+            text = "on_step is called when the target has already moved on; it is meant to show "
+            yield Finding("behaviour", text + "each step as it happens.", "on-step-late")
+            return
+        wrong = _told_wrong(run, call, place, pictures, firsts)
+        if wrong:
+            yield Finding("behaviour", f"on_step(step, target, loss): {wrong}", "on-step-arguments")
+            return
+    if len(firsts) > 1:
+        text = "on_step(step, target, loss): step does not count one by one."
+        yield Finding("behaviour", text, "on-step-arguments")
+
+
+def _told_wrong(
+    run: _Run, call: _Told, place: int, pictures: Sequence[np.ndarray], firsts: set[int]
+) -> str | None:
+    """Return in words what is wrong with the arguments of one call of ``on_step``."""
+    names = ("step", "target", "loss")[len(call.arguments) :]
+    if len(call.arguments) > 3 or set(call.keywords) != set(names):
+        count = len(call.arguments) + len(call.keywords)
+        return f"it was called with {count} argument{'s' * (count != 1)}."
+    step, _, loss = (*call.arguments, *(call.keywords[name] for name in names))
+    if isinstance(step, bool) or not isinstance(step, (int, np.integer)):
+        return f"step is of type {type(step).__name__}; it is a whole number."
+    firsts.add(int(step) - place)
+    if int(step) - place not in (0, 1):
+        return f"step is {step} in step {place + 1}; count from 0 or from 1."
+    pair = (place, place + 1)
+    if call.given is None or not any(run.near(call.given, pictures[i]) for i in pair):
+        return "target is not the picture of that step."
+    if not isinstance(loss, float):
+        return f"loss is of type {type(loss).__name__}; it is a Python float."
+    if not any(run.same_loss(loss, run.landscape.value(pictures[i])) for i in pair):
+        return f"loss is not the loss of step {place + 1}."
+    return None
+
+
+def _loop_hint(answer: Callable, runs: Sequence[_Run], findings: Sequence[Finding]) -> Finding:
+    """Return the likely reason for a target that is not where Adam leads."""
+    run = next(
+        (r for r in runs if r.outcome.error is None and _optimize_findings(answer, r)), runs[-1]
+    )
+    if run.count == 0:
+        return _hint("too-many-steps", "a step is made even when none is asked for.")
+    if not run.moved:
+        return _nothing_moved(run)
+    again = _run(
+        answer, run.landscape, run.count, rate=run.rate, watched=run.watched, limit=run.log.limit
+    )
+    if not np.array_equal(again.final, run.final):
+        text = (
+            "the same start and objective lead to another picture each time: chance plays a part."
+        )
+        return _hint("random", text)
+    return (
+        _limited_hint(run)
+        or _order_hint(run)
+        or _count_hint(answer, runs, run)
+        or _rebound_hint(run)
+        or _precomputed_hint(run)
+        or _optimizer_hint(runs, run)
+        or _gradient_hint(run)
+        or _by_hand_hint(runs, run)
+        or _hint("wrong-optimiser", "the rule by which a gradient becomes a step is not Adam's.")
+    )
+
+
+def _limited_hint(run: _Run) -> Finding | None:
+    free = _adam(run.landscape, run.rate, run.count)[-1]
+    text = "pixels are kept within limits; a normalised picture goes beyond 0 and 1."
+    if _is_limited(run.final, free):
+        return _hint("target-clamped", text)
+    if any(_is_limited(e.x, run.start) for e in run.log.evaluations):
+        return _hint("target-clamped", text)
+    return None
+
+
+def _order_hint(run: _Run) -> Finding | None:
+    """Return whether steps come before the backward pass of their own evaluation."""
+    events = [e for e in run.log.events if e in ("evaluation", "accumulated", "step")]
+    early = events and events[0] == "step"
+    late = run.log.steps and "accumulated" in events and not _steps_follow(run.log, "accumulated")
+    repeated = _precomputed_hint(run)
+    if early or (late and not repeated and run.log.steps[0].gradient is None):
+        text = "a step is made before the backward pass it should follow."
+        return _hint("step-before-backward", text)
+    return None
+
+
+def _count_hint(answer: Callable, runs: Sequence[_Run], run: _Run) -> Finding | None:
+    """Return whether the way is Adam's, and only its length is wrong."""
+    counts = []
+    for one in runs:
+        pictures = _adam(one.landscape, one.rate, 3 * one.count + 25)
+        found = [i for i, x in enumerate(pictures) if one.near(one.final, x)]
+        if one.outcome.error is not None or not found:
+            return None
+        counts.append((found[0], one.count))
+    made, asked = counts[list(runs).index(run)]
+    text = f"the target is where it should be after {made} step{'s' * (made != 1)}, and {asked} "
+    text += "were asked for."
+    if all(found == min(count, 1) for found, count in counts) and len(run.log.backward) < 2:
+        return _hint("first-step-only", f"{text} What ends the loop?")
+    return _hint("too-many-steps" if made > asked else "too-few-steps", text)
+
+
+def _rebound_hint(run: _Run) -> Finding | None:
+    """Return whether the loss is taken of another tensor, while the target goes its own way."""
+    last = run.log.evaluations[-1] if run.log.evaluations else None
+    if last is not None and not last.shared and last.leaf:
+        text = "after the first step the loss is taken of another tensor than the one that moves."
+        return _hint("target-rebound", text)
+    return None
+
+
+def _precomputed_hint(run: _Run) -> Finding | None:
+    """Return whether all steps use one backward pass or one evaluation."""
+    log = run.log
+    if len(log.backward) == 1 and run.count > 1 and len(log.steps) != 1:
+        text = "every step uses the loss of the start; the loss of the moved target is never taken."
+        return _hint("loss-precomputed", text)
+    return None
+
+
+def _optimizer_hint(runs: Sequence[_Run], run: _Run) -> Finding | None:
+    """Return what is wrong with the optimiser's kind, number, or settings."""
+    steps = run.log.steps
+    if not steps:
+        return None
+    kinds = {type(step.optimizer) for step in steps}
+    if not any(issubclass(kind, torch.optim.Adam) for kind in kinds) or torch.optim.AdamW in kinds:
+        names = " and ".join(sorted(kind.__name__ for kind in kinds))
+        return _hint("wrong-optimiser", f"the steps are made by {names}; the contract is Adam.")
+    if len({id(step.optimizer) for step in steps}) > 1:
+        text = "a new optimiser is made on the way; what Adam has learned of the gradients is lost."
+        return _hint("optimiser-recreated", text)
+    if len(steps) != run.count:
+        text = f"step was called {len(steps)} times, and {run.count} steps were asked for."
+        cause = "too-many-steps" if len(steps) > run.count else "too-few-steps"
+        return _hint(cause, text)
+    group = steps[0].optimizer.param_groups[0]
+    if group.get("maximize"):
+        return _hint("maximises", "the steps go uphill: the loss is made larger.")
+    rates = [step.rate for step in steps]
+    if any(abs(rate / run.rate - 1) > 1e-9 for rate in rates):
+        return _rate_hint(runs, [_rates(one) for one in runs])
+    default = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0, "amsgrad": False}
+    for name, value in default.items():
+        if group.get(name, value) != value:
+            text = f"this is Adam with another {name} than torch's own."
+            return _hint("wrong-optimiser", text)
+    return None
+
+
+def _rates(run: _Run) -> list[float]:
+    return [step.rate for step in run.log.steps]
+
+
+def _rate_hint(runs: Sequence[_Run], rates: Sequence[Sequence[float]]) -> Finding:
+    """Return whether the rate is another one, or always the same, given those of each run."""
+    used = [row[0] for row in rates if len(row)]
+    asked = [run.rate for run, row in zip(runs, rates, strict=True) if len(row)]
+    steady = all(np.allclose(row, row[0], rtol=1e-3) for row in rates if len(row))
+    if steady and len(used) > 1 and np.allclose(used, used[0], rtol=1e-3):
+        text = f"whatever lr is, steps are made at rate {number(used[0])}."
+        return _hint("rate-ignored", text)
+    if not steady:
+        return _hint("wrong-rate", "the rate changes on the way; lr is meant for every step.")
+    text = f"steps are made at rate {number(used[0])}, and lr is {number(asked[0])}."
+    return _hint("wrong-rate", text)
+
+
+def _gradient_hint(run: _Run) -> Finding | None:
+    """Return how the gradients that the optimiser was given differ from the right ones."""
+    steps = [step for step in run.log.steps if step.gradient is not None]
+    if not steps:
+        return None
+    right = [run.landscape.gradient(step.before) for step in steps]
+    given = [step.gradient for step in steps]
+    tolerance = 1e-6 if run.landscape.dtype == torch.float64 else 1e-3
+
+    def close(one: np.ndarray, other: np.ndarray) -> bool:
+        return bool(np.abs(one - other).max() <= tolerance * np.abs(other).max())
+
+    if all(map(close, given, right)):
+        return _between_hint(run)
+    if all(close(one, -other) for one, other in zip(given, right, strict=True)):
+        return _hint("maximises", "the steps go uphill: the loss is made larger.")
+    if close(given[0], right[0]) and _is_pile(given, right, close):
+        place = next(i for i in range(len(given)) if not close(given[i], right[i]))
+        text = f"from step {place + 1} on the gradient still holds those of earlier steps."
+        return _hint("no-zero-grad", text)
+    if all(map(close, given[1:], right[:-1])):
+        return _hint("step-before-backward", "each step uses the gradient of the step before.")
+    text = "the gradient is not the loss's own when the step is made: it was changed in between."
+    return _hint("gradient-altered", text)
+
+
+def _is_pile(given: Sequence, right: Sequence, close: Callable) -> bool:
+    """Whether each gradient is the sum of the last few right ones."""
+    for place, one in enumerate(given):
+        total, found = np.zeros_like(one), False
+        for earlier in right[place::-1]:
+            total = total + earlier
+            found = found or close(one, total)
+        if not found:
+            return False
+    return True
+
+
+def _between_hint(run: _Run) -> Finding | None:
+    """Return whether something else than the optimiser moves the target."""
+    places = [step.after for step in run.log.steps], [step.before for step in run.log.steps[1:]]
+    ends = [*places[1], run.final]
+    if any(a is not None and not run.near(b, a) for a, b in zip(places[0], ends, strict=True)):
+        text = "the pixels are also changed by something else than the optimiser's steps."
+        return _hint("target-clamped", text)
+    return None
+
+
+def _by_hand_hint(runs: Sequence[_Run], run: _Run) -> Finding | None:
+    """Return what is wrong with steps that no optimiser of torch makes."""
+    if run.log.steps:
+        return None
+    rates = [_rates_by_hand(one) for one in runs]
+    if rates[list(runs).index(run)] is None:
+        return None
+    if all(rate < 0 for rate in rates[list(runs).index(run)]):
+        return _hint("maximises", "the steps go uphill: the loss is made larger.")
+    row = np.array(rates[list(runs).index(run)]) / run.rate
+    times = np.arange(1, len(row) + 1)
+    if np.allclose(row, (1 - 0.9**times) / np.sqrt(1 - 0.999**times), rtol=1e-3):
+        text = "the two averages start from 0, and the first steps are not corrected for that."
+        return _hint("wrong-optimiser", text)
+    known = [(one, row) for one, row in zip(runs, rates, strict=True) if row]
+    return _rate_hint([one for one, _ in known], [row for _, row in known])
+
+
+def _rates_by_hand(run: _Run) -> list[float] | None:
+    """Return the rate of each step if all go where Adam points, given where they were made."""
+    pictures = [run.start]
+    for x in [e.x for e in run.log.evaluations] + [run.final]:
+        if x.shape == run.start.shape and not np.array_equal(x, pictures[-1]):
+            pictures.append(x)
+    m = v = 0.0
+    rates = []
+    for t, (x, following) in enumerate(itertools.pairwise(pictures), start=1):
+        g = run.landscape.gradient(x)
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        direction = -(m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        way = following - x
+        rate = float((way * direction).sum() / (direction * direction).sum())
+        if np.abs(way - rate * direction).max() > 1e-3 * np.abs(way).max():
+            return None
+        rates.append(rate)
+    return rates or None
+
+
+# --------------------------------------------------------------------------------------------------
+# optimize_lbfgs
+# --------------------------------------------------------------------------------------------------
+
+
+def _bowl(draw: Draw, **settings: Any) -> _Landscape:
+    """Return a round valley, fifty times steeper in some directions than in others.
+
+    L-BFGS needs some sixty evaluations for it. The first step of each new L-BFGS is short there,
+    as torch limits it by the size of the gradient.
+    """
+    landscape = _landscape(draw, 1.0, **settings)
+    shape = landscape.start.shape
+    count = landscape.start.size
+    k = 50 ** np.array([draw.number(0, 1) for _ in range(count)]).reshape(shape)
+    far = np.sign(landscape.d) * np.array([draw.number(2.5, 4) for _ in range(count)]).reshape(
+        shape
+    )
+    kinds = np.where(landscape.kinds == 1, 0, landscape.kinds)
+    as_float32 = [values.astype(np.float32).astype(np.float64) for values in (k, far)]
+    return replace(landscape, kinds=kinds, k=as_float32[0], d=as_float32[1])
+
+
+def _examine_optimize_lbfgs(answer: Callable, draw: Draw) -> list[Finding]:
+    plans = (
+        (_bowl(draw), 23),
+        (_bowl(draw, dtype=torch.float32, module=True), 3),
+        (_bowl(draw, module=True), 1),
+        (_bowl(draw), 0),
+    )
+    runs: list[_Run] = []
+    for landscape, steps in plans:
+        runs.append(_run(answer, landscape, steps, limit=100 * steps + 100))
+        findings = _lbfgs_findings(answer, runs[-1])
+        if findings:
+            return findings
+    again = _run(answer, plans[0][0], plans[0][1], limit=2400)
+    if not np.array_equal(again.final, runs[0].final):
+        text = "the same start and objective lead to another picture when it is run again."
+        return [Finding("behaviour", text, "random")]
+    return []
+
+
+def _lbfgs_findings(answer: Callable, run: _Run) -> list[Finding]:
+    """Return what is wrong with one run of L-BFGS."""
+    if run.outcome.error is not None:
+        return [_closure_error(run, answer)]
+    calls = [call for step in run.log.steps for call in step.closures]
+    findings = [*_list_findings(run, None), *run.model_findings]
+    findings = findings or list(_lbfgs_kind(run)) or list(_closure_findings(run, calls))
+    findings = findings or list(_target_kind(run))
+    if findings:
+        return findings
+    if run.count == 0:
+        if run.moved:
+            text = "with 0 steps the target must stay where it is, and it moved."
+            return [Finding("behaviour", text, "too-many-steps")]
+        return list(_list_findings(run, {0}))
+    if not run.moved:
+        found = Finding("behaviour", f"the target did not move in {run.words}.")
+        return [found, _nothing_moved(run)]
+    findings = list(_count_findings(run, calls))
+    return findings or list(_progress_findings(run)) or list(_lbfgs_losses(run, calls))
+
+
+def _lbfgs_kind(run: _Run) -> Iterator[Finding]:
+    """Yield whether anything but L-BFGS moves the target, or the loss is computed once."""
+    kinds = {type(step.optimizer) for step in run.log.steps}
+    calls = sum(len(step.closures) for step in run.log.steps)
+    if kinds and not all(issubclass(kind, torch.optim.LBFGS) for kind in kinds):
+        names = " and ".join(sorted(kind.__name__ for kind in kinds))
+        text = f"the steps are made by {names}; the contract is L-BFGS."
+        yield Finding("behaviour", text, "wrong-optimiser")
+    elif not kinds and run.moved:
+        text = "the target moves, but no step of torch's L-BFGS was made."
+        yield Finding("behaviour", text, "wrong-optimiser")
+    elif _lbfgs_limits(run):
+        yield _lbfgs_limits(run)
+    elif calls > 1 and run.moved and len(run.log.evaluations) < min(calls, 2):
+        text = "every evaluation is that of the start: the loss is computed outside the closure."
+        yield Finding("behaviour", text, "loss-precomputed")
+
+
+def _closure_error(run: _Run, answer: Callable) -> Finding:
+    """Return what to say about an error, where the closure may be the reason."""
+    found = _error_finding(run, answer)
+    message = str(run.outcome.error)
+    if isinstance(run.outcome.error, TypeError):
+        if "'NoneType'" in message and "float" in message:
+            text = "the closure returns nothing, and L-BFGS needs the loss it was called for."
+            return Finding("raises", text, "closure-returns-nothing")
+        if "closure" in message or ("not callable" in message and "Tensor" in message):
+            text = "L-BFGS evaluates several times a step, so step must be given a function that "
+            return Finding("raises", text + "can be called again.", "closure-not-given")
+    return found
+
+
+def _lbfgs_limits(run: _Run) -> Finding | None:
+    """Return whether something else than the optimiser moves pixels, or the loss's own."""
+    text = "pixels are kept within limits while L-BFGS believes they are where it put them."
+    if any(_is_limited(e.x, run.start) for e in run.log.evaluations):
+        return Finding("behaviour", text, "target-clamped")
+    if run.log.steps:
+        last = run.log.steps[-1].after
+        finite = last is not None and np.isfinite(last).all()
+        if finite and not run.near(run.final, last):
+            if _is_limited(run.final, last):
+                return Finding("behaviour", text, "target-clamped")
+            text = "the target is moved once more after the last step of the optimiser."
+            return Finding("behaviour", text, "gradient-altered")
+    return None
+
+
+def _closure_findings(run: _Run, calls: Sequence[_ClosureCall]) -> Iterator[Finding]:
+    """Yield how what L-BFGS was given differs from the loss and its gradient."""
+    calls = [call for call in calls if np.isfinite(call.before).all()]
+    calls = [call for call in calls if np.abs(call.before).max() < _FAR]
+    right = [run.landscape.gradient(call.before) for call in calls]
+    share = 1e-6 if run.landscape.dtype == torch.float64 else 1e-3
+    size = np.abs(right[0]).max() if right else 0.0
+
+    def close(one: np.ndarray | None, other: np.ndarray) -> bool:
+        scale = max(np.abs(other).max(), 1e-2 * size)
+        return one is not None and bool(np.abs(one - other).max() <= share * scale)
+
+    for place, call in enumerate(calls):
+        if not run.near(call.before, call.after):
+            text = f"evaluation {place + 1} moves the target itself; only the optimiser may."
+            yield Finding("behaviour", text, _moved_by(call))
+            return
+    given = [call.gradient for call in calls]
+    if not all(map(close, given, right)):
+        place = next(i for i in range(len(calls)) if not close(given[i], right[i]))
+        text = f"in evaluation {place + 1} of {run.words}, the gradient L-BFGS sees is not that "
+        yield Finding("behaviour", text + "of the loss there.")
+        yield _closure_hint(run, given, right, close)
+        return
+    for place, call in enumerate(calls):
+        try:
+            returned = float(call.returned)
+        except (TypeError, ValueError):
+            returned = float("nan")
+        if not run.same_loss(returned, run.landscape.value(call.before)):
+            text = f"evaluation {place + 1}: what the closure returns is not the loss there."
+            yield Finding("behaviour", text, "closure-returns-nothing")
+            return
+
+
+def _moved_by(call: _ClosureCall) -> str:
+    changed = (call.after != call.before) & np.isfinite(call.after)
+    return "target-clamped" if changed.mean() < 0.8 and _is_limited(call.after, call.before) else (
+        "random"
+    )  # fmt: skip
+
+
+def _closure_hint(run: _Run, given: Sequence, right: Sequence, close: Callable) -> Finding:
+    """Return why the gradients of the closure are wrong."""
+    if any(one is None or not one.any() for one in given):
+        return _nothing_moved(run)
+    if all(close(one, -other) for one, other in zip(given, right, strict=True)):
+        return _hint("maximises", "the steps go uphill: the loss is made larger.")
+    if close(given[0], right[0]):
+        total = np.zeros_like(right[0])
+        piles = []
+        for one, other in zip(given[:3], right[:3], strict=True):
+            total = total + other
+            piles.append(close(one, total))
+        if all(piles) and len(piles) > 1:
+            text = "the gradients of all evaluations pile up; each must start from nothing."
+            return _hint("no-zero-grad", text)
+    if not any(e.shared for e in run.log.evaluations[1:]):
+        return _hint(
+            "target-rebound", "the loss is taken of another tensor than the one that moves."
+        )
+    text = "the gradient is not the loss's own when L-BFGS reads it: it was changed in between."
+    return _hint("gradient-altered", text)
+
+
+def _count_findings(run: _Run, calls: Sequence[_ClosureCall]) -> Iterator[Finding]:
+    """Yield whether neither the steps nor the evaluations are as many as were asked for."""
+    made, evaluated = len(run.log.steps), len(calls)
+    before_last = evaluated - len(run.log.steps[-1].closures)
+    # Once the gradient has died away, there is nothing left to evaluate.
+    slope = np.abs(run.landscape.gradient(run.final)).max()
+    arrived = slope < 3e-3
+    by_evaluations = before_last < run.count and (evaluated >= run.count or arrived)
+    if made == run.count or by_evaluations:
+        return
+    text = f"{made} step{'s' * (made != 1)} and {evaluated} evaluations were made; {run.count} of "
+    text += "either were asked for."
+    cause = "too-many-steps" if made > run.count or evaluated > 25 * run.count else "too-few-steps"
+    if made == 1:
+        cause = "first-step-only"
+    yield Finding("behaviour", text, cause)
+
+
+def _progress_findings(run: _Run) -> Iterator[Finding]:
+    """Yield whether as many evaluations as were asked for bring as little as no L-BFGS would."""
+    if run.count < 10:
+        return
+    values = [e.loss for e in run.log.evaluations[: run.count + 2]]
+    first, best = run.landscape.value(run.start), min(values)
+    if best <= _SLOW * first:
+        return
+    optimizers = {id(step.optimizer) for step in run.log.steps}
+    text = f"{len(values)} evaluations bring the loss to {100 * best / first:.2g} % of the first "
+    yield Finding("behaviour", text + "one; L-BFGS gets much further on this valley.")
+    if len(optimizers) > 1:
+        text = "a new optimiser is made on the way; what L-BFGS has learned of the valley is lost."
+        yield _hint("optimiser-recreated", text)
+    else:
+        yield _hint("wrong-rate", "the steps are too short: which rate does this optimiser need?")
+
+
+# Share of the first loss that is still there after 25 evaluations: gradient descent with torch's
+# first step leaves more, L-BFGS with a rate of 0.1 or above less.
+_SLOW = 0.2
+
+
+def _lbfgs_losses(run: _Run, calls: Sequence[_ClosureCall]) -> Iterator[Finding]:
+    """Yield whether the losses are not those of the run, one a step or one an evaluation."""
+    losses = run.outcome.value
+    allowed = {run.count, len(run.log.steps), len(calls), len(run.log.evaluations)}
+    findings = list(_list_findings(run, allowed))
+    yield from findings
+    if findings:
+        return
+    values = [e.loss for e in run.log.evaluations]
+    known = iter(values)
+    starts = [step.evaluations for step in run.log.steps]
+    windows = list(zip([0, *starts], [*starts[1:], len(values)], strict=False))
+    for place, loss in enumerate(losses):
+        if len(losses) == len(starts):
+            # One loss a step: taken in it, just before it or just after it.
+            first, last = windows[place]
+            found = any(run.same_loss(loss, other) for other in values[first:last])
+        else:
+            found = any(run.same_loss(loss, other) for other in known)
+        if not found:
+            text = f"the loss kept at place {place + 1} is none that this run had there."
+            yield Finding("values", text, "losses-wrong")
+            return
+
+
 MAKE_TARGET = Exercise(
     name="make_target",
     parameters={"content": REQUIRED},
@@ -1501,4 +2627,27 @@ MAKE_OBJECTIVE = Exercise(
     examine=_examine_make_objective,
 )
 
-EXERCISES = (MAKE_TARGET, MAKE_OBJECTIVE)
+OPTIMIZE = Exercise(
+    name="optimize",
+    parameters={
+        **dict.fromkeys(("target", "objective", "steps", "lr"), REQUIRED),
+        "on_step": None,
+    },
+    summary=(
+        "The target goes where Adam leads at any rate, nothing else moves, and losses and on_step "
+        "tell what happened."
+    ),
+    examine=_examine_optimize,
+)
+
+OPTIMIZE_LBFGS = Exercise(
+    name="optimize_lbfgs",
+    parameters=dict.fromkeys(("target", "objective", "steps"), REQUIRED),
+    summary=(
+        "L-BFGS is given the loss and a fresh gradient at every evaluation, and moves the target "
+        "alone."
+    ),
+    examine=_examine_optimize_lbfgs,
+)
+
+EXERCISES = (MAKE_TARGET, MAKE_OBJECTIVE, OPTIMIZE, OPTIMIZE_LBFGS)

@@ -44,7 +44,9 @@ lint: $(VENV)/installed
 	$(PY) -m ruff format --check
 
 release: $(VENV)/installed
-	$(PY) -m tests.release
+	@for lesson in solutions/*/; do \
+	  $(PY) -m nbgrader generate_assignment --force --no-db "$$(basename "$$lesson")" || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) .course .pytest_cache .ruff_cache

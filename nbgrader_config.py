@@ -19,6 +19,8 @@ c.CourseDirectory.submitted_directory = str(volatile / "submitted")
 c.CourseDirectory.autograded_directory = str(volatile / "autograded")
 c.CourseDirectory.feedback_directory = str(volatile / "feedback")
 c.CourseDirectory.solution_directory = str(volatile / "solution")
+# Pictures that a notebook saved beside itself are nobody's hand-out.
+c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", ".pytest_cache", "my-*"]
 c.CourseDirectory.db_url = f"sqlite:///{volatile / 'gradebook.db'}"
 c.NbGrader.logfile = str(volatile / "nbgrader.log")
 c.Exchange.root = str(volatile / "exchange")

@@ -62,7 +62,7 @@ def _add_stylize(commands: argparse._SubParsersAction) -> None:
     stylize.add_argument("--size", type=_number(int, 16), default=256, help="long side in pixels")
     stylize.add_argument("--steps", type=_number(int, 1), default=100)
     stylize.add_argument("--alpha", type=_number(float, 0), default=1.0, help="content weight")
-    stylize.add_argument("--beta", type=_number(float, 0), default=1e6, help="style weight")
+    stylize.add_argument("--beta", type=_number(float, 0), default=10.0, help="style weight")
     stylize.add_argument("--device", help="cpu, cuda, mps, xpu; the best there is if not given")
     stylize.add_argument("--weights", help="auto, gatys, torchvision or random")
     stylize.add_argument("--seed", type=int, default=0)
@@ -142,7 +142,7 @@ def _doctor(options: argparse.Namespace) -> int:
             lines, mark = [str(error)], "NOT"
             failures += 1
         for line in lines:
-            print(f"{mark} {part:10} {line}")
+            print(f"{mark} {part:11} {line}")
     return int(failures > 0)
 
 
@@ -154,12 +154,13 @@ def _check_packages() -> Iterator[str]:
     versions = []
     for package in PACKAGES:
         try:
-            versions.append(f"{package} {importlib.metadata.version(package)}")
+            versions.append(f"{package} {importlib.metadata.version(package).split('+')[0]}")
         except importlib.metadata.PackageNotFoundError:
             raise NstError(
                 f"The package {package} is not installed; run make setup in the project's folder."
             ) from None
-    yield ", ".join(versions)
+    yield ", ".join(versions[:4])
+    yield ", ".join(versions[4:])
 
 
 def _check_device() -> Iterator[str]:
@@ -173,11 +174,12 @@ def _check_device() -> Iterator[str]:
 def _check_weights() -> Iterator[str]:
     from nst_helpers import weights
 
-    for status in weights.weights_status():
-        if status.state == "ready":
-            yield f"{status.name}: {status.detail}"
-        elif status.name == "gatys":
-            raise NstError(f"{status.detail} Run nst weights to fetch them.")
+    ready = [status for status in weights.weights_status() if status.state == "ready"]
+    if not {"gatys", "torchvision"} & {status.name for status in ready}:
+        detail = weights.weights_status()[0].detail
+        raise NstError(f"{detail} Run nst weights to fetch them.")
+    for status in ready:
+        yield f"{status.name}, in {status.where.parent}"
 
 
 def _check_pictures() -> Iterator[str]:

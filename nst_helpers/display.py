@@ -601,13 +601,13 @@ def _figure_html(figure: Figure) -> str:
 
     JupyterLab keeps all of these in an untrusted notebook; nbconvert's ``sanitize_html``, which is
     off unless asked for, lets no picture pass and leaves the words. Rows are inline blocks, which
-    wrap on a narrow screen without a style sheet.
+    shrink together on a narrow page, so that a row stays a row without a style sheet.
     """
     lossy = _travels_as_jpeg(figure.panels)
     columns = figure.columns
     rows = [figure.panels[i : i + columns] for i in range(0, len(figure.panels), columns)]
     blocks = "".join(
-        f"<div>{''.join(_panel_html(panel, lossy) for panel in row)}</div>" for row in rows
+        f"<div>{''.join(_panel_html(panel, lossy, row) for panel in row)}</div>" for row in rows
     )
     credit = html.escape(_credit_line(figure.credits))
     credit = f'<div style="color:{QUIET};font-size:12px">{credit}</div>' if credit else ""
@@ -620,13 +620,15 @@ def _figure_html(figure: Figure) -> str:
     )
 
 
-def _panel_html(panel: Panel, lossy: bool) -> str:
+def _panel_html(panel: Panel, lossy: bool, row: Sequence[Panel]) -> str:
     kind, data = _embedded(panel, lossy)
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
     label = f'<div style="color:{TEXT};font-size:13px">{html.escape(panel.label)}</div>'
+    whole = sum(neighbour.width + _GAP for neighbour in row)
+    share = math.floor(10_000 * (panel.width + _GAP) / whole) / 100
     return (
-        f'<div style="display:inline-block;vertical-align:top;width:{panel.width}px;'
-        f'max-width:100%;margin:0 {_GAP}px 8px 0">'
+        f'<div style="display:inline-block;vertical-align:top;box-sizing:border-box;'
+        f'width:{panel.width + _GAP}px;max-width:{share:g}%;padding:0 {_GAP}px 8px 0">'
         f'<img alt="{html.escape(panel.alt)}" src="{source}" width="{panel.width}" '
         f'style="display:block;width:100%;height:auto;margin:0">'
         f"{label if panel.label else ''}</div>"

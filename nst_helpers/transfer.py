@@ -10,7 +10,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,24 @@ from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
 from nst_helpers import backbones, losses
-from nst_helpers.attribution import find_picture
+from nst_helpers.attribution import Picture, find_picture
 from nst_helpers.device import autocast, pick_device, pick_precision
 from nst_helpers.errors import NstError
 from nst_helpers.images import load_image, save_image, to_pil
 
 STARTS = ("content", "style", "noise")
 DEFAULT_STEPS = 100
+# Chosen by looking: with the gatys weights at 128 to 512 pixels the scene stays readable and the
+# brush strokes are the painting's. The lessons' 1e6 leaves content next to no weight.
+DEFAULT_ALPHA = 1.0
+DEFAULT_BETA = 10.0
 # Rates that suit each optimiser here: L-BFGS finds its own step, Adam's is in units of ImageNet's
 # standard deviation, about a quarter of the range from black to white.
 OPTIMIZER_RATES = {"lbfgs": 1.0, "adam": 0.1}
+OPTIMIZER_NAMES = {"lbfgs": "L-BFGS", "adam": "Adam"}
+FIRST_MOVE = 0.05
 FRAMES = 8
+SHOWN_WIDTH = 480
 
 
 @dataclass(frozen=True)
@@ -61,13 +68,15 @@ class Result:
         frames: some (step, picture) pairs on the way, from the start to the best.
         ended: ``"finished"``, ``"interrupted"`` or ``"diverged"`` (a loss that is no number).
         settings: what the run was asked for, and the device and weights it used.
+        sources: the shipped pictures it was made of, for their credits.
     """
 
     image: Tensor
     history: list[Step]
     frames: list[tuple[int, Tensor]]
     ended: str
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any]
+    sources: tuple[Picture, ...] = ()
 
     @property
     def best(self) -> Step:
@@ -84,8 +93,9 @@ class Result:
         """Return the facts of the run in one sentence."""
         s, best = self.settings, self.best
         made = f"{s['content']} in the style of {s['style']}"
-        made += f": alpha {s['alpha']:g}, beta {s['beta']:g}, step {best.step} of {s['steps']}"
-        made += f" with {s['optimizer']} from {s['start']}, total loss {best.total:.4g}."
+        made += f": alpha {_short(s['alpha'])}, beta {_short(s['beta'])}, "
+        made += f"step {best.step} of {s['steps']} with {OPTIMIZER_NAMES[s['optimizer']]} "
+        made += f"from {s['start']}, total loss {_short(best.total)}."
         if s["weights"] == "random":
             made += " RANDOM WEIGHTS: the network has learned nothing, so this is no stylisation."
         return made
@@ -103,16 +113,21 @@ class Result:
         """Return the picture as a figure with caption, alt text and the sources' credits."""
         from nst_helpers import display
 
-        sources = [find_picture(self.settings[role]) for role in ("content", "style")]
         return display.show(
             self.to_pil(),
             caption=self.caption(),
             alt=f"Stylised picture: {self.caption()}",
-            credit=[source for source in sources if source],
+            credit=self.sources,
+            width=max(self.image.shape[-1], SHOWN_WIDTH),
         )
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return self.show()._repr_mimebundle_(include, exclude)
+
+
+def _short(value: float) -> str:
+    """Return a number as people write it: 10, 0.05, 1e6."""
+    return f"{value:.4g}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-")
 
 
 def _marked_random(picture: Image.Image) -> Image.Image:
@@ -169,8 +184,8 @@ def stylize(
     content: Any,
     style: Any,
     *,
-    alpha: float = 1.0,
-    beta: float = 1e6,
+    alpha: float = DEFAULT_ALPHA,
+    beta: float = DEFAULT_BETA,
     steps: int = DEFAULT_STEPS,
     size: int | None = None,
     start: str | Tensor = "content",
@@ -223,7 +238,12 @@ def stylize(
     """
     _check(steps=steps, optimizer=optimizer, alpha=alpha, beta=beta, lr=lr, tv_weight=tv_weight)
     place = _device_of(model) if model is not None and device is None else pick_device(device)
-    names = {"content": _name_of(content, "content"), "style": _name_of(style, "style")}
+    known = {"content": find_picture(content), "style": find_picture(style)}
+    names = {
+        "content": known["content"].title if known["content"] else _name_of(content, "content"),
+        "style": known["style"].title if known["style"] else _name_of(style, "style"),
+    }
+    sources = tuple(picture for picture in known.values() if picture)
     content_image = load_image(content, size=size, device=place)
     style_image = load_image(style, size=size, device=place)
     first = _starting_picture(start, content_image, style_image, seed)
@@ -255,7 +275,7 @@ def stylize(
         "device": str(place),
         "seed": seed,
     }
-    return _Run(objective, first, settings, on_step, progress).result()
+    return _Run(objective, first, settings, on_step, progress).result(sources)
 
 
 class _Run:
@@ -288,6 +308,18 @@ class _Run:
         # Its memory of past gradients is kept from call to call.
         return torch.optim.LBFGS([self.pixels], lr=rate, max_iter=1, tolerance_change=0)
 
+    def _set_rate(self) -> None:
+        """Give L-BFGS a first step that can be told from rounding.
+
+        torch's first step is as long as 1 / |gradient|_1, which moves each of a picture's thousands
+        of numbers by less than float32 resolves; the curvature measured from it is noise, and the
+        second step leaps. Here the first step moves a number by ``FIRST_MOVE`` on average.
+        """
+        if self.settings["optimizer"] == "lbfgs":
+            first = not self.history
+            factor = FIRST_MOVE * self.pixels.numel() if first else 1.0
+            self.optimizer.param_groups[0]["lr"] = self.settings["lr"] * factor
+
     def picture(self) -> Tensor:
         """Return the pixels as a picture, (1, 3, H, W) in [0, 1]."""
         return backbones.denormalize(self.pixels.detach()).clamp(0, 1)
@@ -316,7 +348,7 @@ class _Run:
         if self.on_step is not None:
             self.on_step(number, self.picture(), step)
 
-    def result(self) -> Result:
+    def result(self, sources: tuple[Picture, ...] = ()) -> Result:
         """Run all steps, or as many as there is time and sense for."""
         ended = "finished"
         try:
@@ -330,12 +362,14 @@ class _Run:
         except KeyboardInterrupt:
             ended = "interrupted"
         self.frames.append((self.best[2], self.best[1].cpu()))
-        return Result(self.best[1].cpu(), self.history, self.frames, ended, self.settings)
+        image = self.best[1].cpu()
+        return Result(image, self.history, self.frames, ended, self.settings, sources)
 
     def _advance(self, bar: Any) -> bool:
         """Move the pixels once; return whether the loss is still a number."""
         if len(self.history) in _frame_steps(self.settings["steps"]):
             self.frames.append((len(self.history), self.picture().cpu()))
+        self._set_rate()
         self.optimizer.step(self.evaluate)
         step = self.history[-1]
         bar.set_postfix_str(f"loss {step.total:.4g}", refresh=False)
@@ -388,8 +422,7 @@ def _device_of(model: nn.Module) -> torch.device:
 
 
 def _name_of(source: Any, fallback: str) -> str:
-    """Return what to call a picture in captions: its shipped name, its file name, or its role."""
+    """Return what to call a picture in captions: its file name, or its role."""
     if isinstance(source, (str, Path)):
-        known = find_picture(source)
-        return known.name if known else Path(source).name
-    return getattr(source, "name", None) or f"a {fallback} picture"
+        return Path(source).name or f"a {fallback} picture"
+    return f"a {fallback} picture"

@@ -28,7 +28,7 @@ def test_stylize_writes_a_picture_and_says_where(tmp_path, capfd):
         assert max(picture.size) == 48
     out, err = capfd.readouterr()
     assert str(output) in out
-    assert "neuschwanstein in the style of starry-night" in out
+    assert "Neuschwanstein Castle in the style of The Starry Night" in out
     assert err == ""
 
 

@@ -193,7 +193,9 @@ def test_nothing_is_wider_than_a_narrow_screen(figure):
     everything = figure._repr_mimebundle_()["text/html"]
     for style in re.findall(r'style="([^"]*)"', everything):
         if re.search(r"(?:^|;)width:\d+px", style):
-            assert "max-width:100%" in style
+            share = re.search(r"max-width:([\d.]+)%", style)
+            assert share, style
+            assert float(share.group(1)) <= 100
 
 
 # JupyterLab's sanitiser (@jupyterlab/apputils, sanitizer) keeps these for an untrusted notebook.

@@ -8,6 +8,7 @@ fewer, without the ReLUs, backwards, all of them. Networks whose modules leave m
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from nst_helpers.checker import compare
+from nst_helpers.checker.functions import number
 from nst_helpers.checker.report import Finding
 
 Chain = tuple[int, ...]
@@ -137,6 +139,10 @@ def judged(look: Look, words: str, *, names: Callable[[int], str] | None = None)
     if look.right:
         return []
     called = names or (lambda index: f"module {index}, {_kind(look.runner.modules[index])}")
+    ratio = compare.common_ratio(look.given, expected, look.relative)
+    if ratio is not None:
+        text = f"every value for {words} is {number(ratio)} times the right one."
+        return [Finding("values", text, "scaled")]
     other = place(look)
     if other is None:
         return [Finding("values", f"the values for {words} are not right.")]
@@ -189,20 +195,29 @@ def gradient_findings(
         text = f"a backward pass from {words} stops: {str(error).splitlines()[0][:120]}"
         yield Finding("gradient", text, "changed-in-place")
         return
-    if given is None or not given.any():
+    wanted = _wanted_gradient(look, weights)
+    # Behind ReLUs that are all off, the right gradient is 0, too.
+    if given is None or (wanted.any() and not given.any()):
         text = f"no gradient reaches the picture from {words}: the connection is cut on the way."
         yield Finding("gradient", text, "detached")
         return
-    if compared and look.right:
-        exact = look.runner.image.detach().clone().requires_grad_()
-        x = exact
-        for module in look.runner.modules[: look.index + 1]:
-            x = module(x.clone())
-        (wanted,) = torch.autograd.grad((x * weights.to(x)).sum(), [exact])
-        scale = 8 * look.relative
-        if not compare.same(compare.numbers(given), compare.numbers(wanted), scale):
-            text = f"the values of {words} are right but the gradient of the picture is not: a "
-            yield Finding("gradient", text + "part of it is cut off.", "detached")
+    if not (compared and look.right):
+        return
+    if not compare.same(compare.numbers(given), wanted, 8 * look.relative):
+        text = f"the values of {words} are right but the gradient of the picture is not: a part of "
+        yield Finding("gradient", text + "it is cut off.", "detached")
+
+
+def _wanted_gradient(look: Look, weights: Tensor) -> np.ndarray:
+    """Return the picture's gradient of the weighted sum of the right activation."""
+    exact = look.runner.image.detach().clone().requires_grad_()
+    x = exact
+    for module in look.runner.modules[: look.index + 1]:
+        x = module(x.clone())
+    if x.shape != weights.shape:
+        return compare.numbers(torch.ones_like(exact))
+    (gradient,) = torch.autograd.grad((x * weights.to(x)).sum(), [exact])
+    return compare.numbers(gradient)
 
 
 def _weights(value: Tensor) -> Tensor:
@@ -438,6 +453,13 @@ GUESSES: tuple[Guess, ...] = (
         _normalised,
     ),
     _changed_picture(
+        "normalised",
+        "the picture's own mean was subtracted; it comes in as the model wants it.",
+        lambda image: image - image.mean(),
+    ),
+    _changed_picture("mirrored", "the picture was mirrored.", lambda image: image.flip(3)),
+    _changed_picture("mirrored", "the picture was turned upside down.", lambda i: i.flip(2)),
+    _changed_picture(
         "clamped",
         "the picture's values were cut off at 0 and 1; a normalised picture goes beyond.",
         lambda image: image.clamp(0, 1),
@@ -496,11 +518,15 @@ def _fixed_places(wrong: Sequence[Look]) -> Iterator[Guess]:
     if len({look.index for look in wrong}) < 2:
         return
     hint = "it is always the output of module {}, whatever is asked for: is the index used?"
+    limit = "it is never the output of a module behind module {}, whatever is asked for."
     for k in range(max(len(look.runner.modules) for look in wrong)):
         yield _way(
             "ignores-index",
             hint.format(k),
             lambda modules, i, k=k: range(min(k, len(modules) - 1) + 1),
+        )
+        yield _way(
+            "hard-coded-model", limit.format(k), lambda modules, i, k=k: range(min(k, i) + 1)
         )
 
 
@@ -523,14 +549,13 @@ def _by_marks(look: Look) -> Finding | None:
         return None
     wanted = range(look.index + 1)
     if np.allclose(slopes, scales[:, wanted].prod(axis=1), rtol=1e-7):
-        text = "all modules on the way were applied, but not in their order."
-        return Finding("cause", text, "wrong-order")
+        return _other_order(look)
     for twice in range(scales.shape[1]):
         if np.allclose(slopes, scales[:, wanted].prod(axis=1) * scales[:, twice], rtol=1e-7):
             text = f"module {twice} was applied once too often on the way to module {look.index}."
             return Finding("cause", text, "applied-twice" if twice <= look.index else "one-late")
     applied = _subset(scales, slopes)
-    if applied is None:
+    if applied is None or applied == list(range(len(applied))):
         return None
     left_out = [k for k in wanted if k not in applied]
     extra = [k for k in applied if k > look.index]
@@ -541,6 +566,20 @@ def _by_marks(look: Look) -> Finding | None:
         parts.append(f"applied although they come later: {_listed(extra)}")
     text = f"on the way to module {look.index}, these modules were {'; '.join(parts)}."
     return Finding("cause", text, "skips-modules" if left_out else "one-late")
+
+
+def _other_order(look: Look) -> Finding | None:
+    """Return that all modules were applied, two of them or all in another order."""
+    way = list(range(look.index + 1))
+    orders = [way[::-1], way[1:] + way[:1], way[-1:] + way[:-1]]
+    for i, j in itertools.combinations(way, 2):
+        order = list(way)
+        order[i], order[j] = order[j], order[i]
+        orders.append(order)
+    if any(look.fits(look.runner.values(order)) for order in orders):
+        text = "all modules on the way were applied, but not in their order."
+        return Finding("cause", text, "wrong-order")
+    return None
 
 
 def _listed(numbers: Sequence[int]) -> str:
@@ -607,6 +646,8 @@ def habit(
         text = "a second call gives back the tensor of the first: something is kept between calls."
         return Finding("cause", text, "shared-state")
     first, again, other, larger = (compare.numbers(result) for result in results)
+    if not np.isfinite(first).all():
+        return None
     if not np.array_equal(first, again, equal_nan=True):
         text = "two calls with the same picture give different results."
         return Finding("cause", text, "random")

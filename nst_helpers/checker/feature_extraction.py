@@ -253,10 +253,7 @@ class _Normalize(TensorFunction):
             return [finding for finding in findings if finding.kind != "cause"]
         if kinds == {"device"} and _only_looks(answer, draw):
             return []
-        if kinds & {"shape", "values", "finite", "raises", "dtype"} and not kinds & {
-            "written",
-            "inputs",
-        }:
+        if kinds & {"shape", "values", "raises", "dtype"} and not kinds & {"written", "inputs"}:
             hint = _normalize_habit(answer, draw)
             if hint:
                 findings = [finding for finding in findings if finding.kind != "cause"]
@@ -270,6 +267,11 @@ class _NothingTrue(TorchDispatchMode):
     The checker's own way there answers yes. An answer may ask, as torchvision does whether a
     deviation is 0, and whichever way it is told, it must follow its input.
     """
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # The other answer makes torch import its compiler, which takes about a second.
+        return False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
@@ -305,6 +307,7 @@ def _normalize_habit(answer: Callable, draw: Draw) -> Finding | None:
         or habit(call, images)
         or _channel_habit(images[:2], results)
         or _own_measure(call, images[0])
+        or _mixed_channels(call, images[0])
     )
 
 
@@ -359,6 +362,19 @@ def _own_measure(call: Callable[[Tensor], Any], image: Tensor) -> Finding | None
         text = "the picture's values are rounded on the way, and no gradient gets over a step."
         return Finding("cause", text, "detached")
     return None
+
+
+def _mixed_channels(call: Callable[[Tensor], Any], image: Tensor) -> Finding | None:
+    """Return that a channel depends on another one."""
+    other = image.clone()
+    other[:, 2] = image[:, 2].flip(-1)
+    first, second = call(image), call(other)
+    if not (isinstance(first, Tensor) and isinstance(second, Tensor)) or first.dim() != 4:
+        return None
+    if np.array_equal(compare.numbers(first)[:, 0], compare.numbers(second)[:, 0]):
+        return None
+    text = "red changes when only the picture's blue does; each channel goes by itself."
+    return Finding("cause", text, "channels-mixed")
 
 
 def _wrong_axis(words: str) -> Finding:
@@ -442,10 +458,17 @@ def _no_straight_line(image: np.ndarray, given: np.ndarray, relative: float) -> 
     if compare.same(given, kept, relative) and inside.any():
         text = "values beyond some limit were cut off; a normalised picture goes below 0 and "
         return Finding("cause", f"{text}above 1.", "clamped")
+    if compare.same(given, np.abs(right), relative):
+        text = "negative values lost their sign; what is darker than the mean is below 0."
+        return Finding("cause", text, "absolute")
     if compare.same(given[:, :, :, ::-1], right, relative) or compare.same(
         given[:, :, ::-1], right, relative
     ):
         return Finding("cause", "the picture is mirrored.", "mirrored")
+    ranks = [np.argsort(array[0].reshape(3, -1), axis=1) for array in (given, right)]
+    if np.array_equal(*ranks):
+        text = "brighter stays brighter, but equal steps do not stay equal: something bends them."
+        return Finding("cause", text, "extra-function")
     for axis, words in ((3, "width"), (2, "height")):
         if _line_along(image, given, axis, relative):
             return _wrong_axis(words)
@@ -844,6 +867,8 @@ class _Activation:
             if seen.ruined:
                 break
         findings = seen.told()
+        if seen.right and findings and findings[0].text.startswith("it returns None"):
+            findings = [_sometimes_none(ask), *findings[1:]]
         if not findings:
             findings = [*_in_place(answer, draw), *_elsewhere(answer, draw)]
         if self.by_hook and not seen.ruined:
@@ -873,6 +898,13 @@ class _Activation:
         if found and found.cause in ("one-early", "misses-last") and self.by_hook:
             found = _input_of_hook(answer, draw) or found
         return [found] if found else []
+
+
+def _sometimes_none(ask: _Ask) -> Finding:
+    """Return what to say of an answer that gives something for other modules."""
+    text = f"it returns None for {ask.words} and a tensor for others: which way has no return?"
+    last = ask.index == len(ask.place.model) - 1
+    return Finding("type", text, "misses-last" if last else "not-written")
 
 
 def _asked(answer: Callable, ask: _Ask, looks: list[Look]) -> list[Finding]:
@@ -1138,12 +1170,12 @@ def _by_name_only(exercise: str, answer: Callable, parameters: Mapping[str, Any]
     return None
 
 
-def guarded(review: Callable[[], list[Finding]]) -> list[Finding]:
+def guarded(review: Callable[[], list[Finding]], wanted: str = "a plain tensor") -> list[Finding]:
     """Return a review's findings; what cannot even be looked at is a finding, too."""
     try:
         return review()
     except (RuntimeError, TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
-        text = f"the result cannot be examined ({type(error).__name__}); return a plain tensor."
+        text = f"the result cannot be examined ({type(error).__name__}); it must be {wanted}."
         return [Finding("type", text, "wrong-type")]
 
 

@@ -79,7 +79,7 @@ class _Layers:
 
     def review(self, answer: Any, draw: Draw) -> list[Finding]:
         """Return what is not right yet with an answer; nothing when it keeps the contract."""
-        return guarded(lambda: list(_table_findings(answer)))
+        return guarded(lambda: list(_table_findings(answer)), "a dictionary of text")
 
 
 def _table_findings(answer: Any) -> Iterator[Finding]:
@@ -128,12 +128,12 @@ def _looks_like_names(words: Any) -> bool:
 
 def _wrong_entries(table: Mapping[str, str]) -> list[Finding]:
     """Return what is wrong with a dictionary from text to text."""
-    prefixed = [key for key in table if not key.strip().isdigit() and key.split(".")[-1].isdigit()]
+    prefixed = [key for key in table if "." in key and _is_index(key.rpartition(".")[2])]
     if prefixed:
         text = f"the key {prefixed[0]!r} is more than the index of a module in the network we use."
         return [Finding("values", text, "prefixed-keys")]
-    odd = [key for key in table if not (key.isdigit() and str(int(key)) == key)]
-    if odd and len(odd) == len(table):
+    odd = [key for key in table if not _is_index(key)]
+    if odd and (len(odd) == len(table) or table[odd[0]] in NAMES):
         text = f"the key {odd[0]!r} is not the index of a module, written as plain digits."
         return [Finding("values", text, "misspelt-key")]
     return (
@@ -144,6 +144,10 @@ def _wrong_entries(table: Mapping[str, str]) -> list[Finding]:
         or _shifted(table)
         or [Finding("values", "these are not the layers of Gatys et al.")]
     )
+
+
+def _is_index(key: str) -> bool:
+    return key.isascii() and key.isdigit() and str(int(key)) == key
 
 
 def _wrong_names(table: Mapping[str, str]) -> list[Finding]:
@@ -230,7 +234,7 @@ _WRONG_TABLES: tuple[tuple[str, str, tuple[int, ...]], ...] = (
 
 def _whole_table(table: Mapping[str, str]) -> list[Finding]:
     """Return the one explanation of a table that is wrong throughout, if there is one."""
-    index_of = {name: int(key) for key, name in table.items() if key.isdigit()}
+    index_of = {name: int(key) for key, name in table.items() if _is_index(key)}
     if set(index_of) != set(NAMES):
         return []
     given = tuple(index_of[name] for name in NAMES)
@@ -260,6 +264,10 @@ def _permuted(table: Mapping[str, str]) -> list[Finding]:
 
 def _wrong_sets(table: Mapping[str, str]) -> list[Finding]:
     """Return which layers are missing or too many, where the rest is right."""
+    name, times = Counter(table.values()).most_common(1)[0]
+    if times > 1:
+        text = f"{name} stands under {times} indices; each layer has one."
+        return [Finding("values", text, "missing-layer")]
     others = {key: name for key, name in table.items() if LAYERS.get(key) != name}
     missing = [name for name in NAMES if name not in table.values()]
     if missing == ["conv4_2"]:
@@ -283,7 +291,7 @@ def _shifted(table: Mapping[str, str]) -> list[Finding]:
     for key, name in table.items():
         if name not in VGG19:
             continue
-        step = int(key) - VGG19.index(name) if key.isdigit() else None
+        step = int(key) - VGG19.index(name) if _is_index(key) else None
         if not step:
             continue
         offs.append(step)
@@ -293,9 +301,13 @@ def _shifted(table: Mapping[str, str]) -> list[Finding]:
     if len(findings) > 2 and len(set(offs)) == 1:
         way = "high" if offs[0] > 0 else "low"
         text = f"{len(offs)} indices are too {way}, each by {abs(offs[0])}."
-        return [Finding("values", text, "one-off" if abs(offs[0]) == 1 else "swapped-layers")]
+        same_names = set(table.values()) == set(NAMES)
+        return [Finding("values", text, "one-off" if same_names else "swapped-layers")]
     if not findings:
         wrong = sorted(set(table.values()) - set(NAMES))
+        if wrong and all(name.startswith("relu") for name in table.values()):
+            text = "these are ReLUs; the layers are the convolutions before them."
+            return [Finding("values", text, "relu-indices")]
         missing = [name for name in NAMES if name not in table.values()]
         if wrong and missing:
             text = f"{wrong[0]} is not one of the layers of Gatys et al., and {len(missing)} of "
@@ -447,7 +459,11 @@ class _GetFeatures:
         """Return what is not right yet with an answer; nothing when it keeps the contract."""
         parameters = {"image": REQUIRED, "model": REQUIRED, "layers": None}
         first = not_a_function(self.name, answer, parameters)
-        return [first] if first else guarded(lambda: self._tried(answer, draw))
+        return (
+            [first]
+            if first
+            else guarded(lambda: self._tried(answer, draw), "a plain dictionary of tensors")
+        )
 
     def _tried(self, answer: Callable, draw: Draw) -> list[Finding]:
         results: list[_Result] = []
@@ -571,15 +587,15 @@ def _entries(result: _Result, image: Tensor) -> Iterator[Finding]:
         )
         if looks:
             result.looks[name] = looks[0]
+        if result.value[name] is None or result.value[name] is ...:
+            text = f"under {name} there is {result.value[name]!r} and no activation."
+            findings = [Finding("type", text, "wrong-type")]
         for finding in findings:
             # One sentence of a kind is enough; a nameless one gets the name of the layer.
             if finding.kind not in told:
                 told.add(finding.kind)
                 text = finding.text if name in finding.text else f"{name}: {finding.text}"
-                kind, cause = finding.kind, finding.cause
-                if kind == "written":
-                    kind, cause = "type", "wrong-type"
-                yield Finding(kind, text, cause)
+                yield replace(finding, text=text)
 
 
 def _vgg_name(index: int) -> str:

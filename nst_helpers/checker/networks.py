@@ -68,7 +68,6 @@ def drawn_numbers(draw: Draw, shape: tuple[int, ...]) -> Tensor:
     return torch.randn(shape, dtype=torch.float64, generator=draw.generator)
 
 
-@torch.no_grad()
 def balanced(model: nn.Sequential, draw: Draw) -> nn.Sequential:
     """Return the model, each convolution scaled and shifted so that its outputs have size 1.
 
@@ -76,18 +75,25 @@ def balanced(model: nn.Sequential, draw: Draw) -> nn.Sequential:
     every answer looks alike.
     """
     # Pictures of both kinds an exercise may bring: in [0, 1], and normalised.
-    x = torch.cat(
-        [draw.image(LEAST_SIDE, LEAST_SIDE, batch=3), drawn_numbers(draw, (3, 3, 32, 32))]
-    )
-    for module in model:
-        if isinstance(module, nn.Conv2d):
-            plain = module(x)
-            size = plain.std(dim=(0, 2, 3)).clamp_min(1e-3)
-            middle = plain.mean(dim=(0, 2, 3))
-            module.weight /= size[:, None, None, None]
-            module.bias.sub_(middle).div_(size).add_(0.2)
-        x = module(x)
+    plain = draw.image(LEAST_SIDE, LEAST_SIDE, batch=3)
+    _balance(model, torch.cat([plain, drawn_numbers(draw, (3, 3, LEAST_SIDE, LEAST_SIDE))]))
     return model
+
+
+@torch.no_grad()
+def _balance(module: nn.Module, x: Tensor) -> Tensor:
+    """Balance a module for these inputs and return its outputs."""
+    if isinstance(module, nn.Sequential):
+        for inner in module:
+            x = _balance(inner, x)
+        return x
+    if isinstance(module, nn.Conv2d):
+        outputs = module(x)
+        size = outputs.std(dim=(0, 2, 3)).clamp_min(1e-3)
+        middle = outputs.mean(dim=(0, 2, 3))
+        module.weight /= size[:, None, None, None]
+        module.bias.sub_(middle).div_(size).add_(0.2)
+    return module(x)
 
 
 def frozen(model: nn.Sequential) -> nn.Sequential:
@@ -137,7 +143,7 @@ def mixed(draw: Draw, *, dtype: torch.dtype = torch.float64) -> nn.Sequential:
         convolution(draw, second, first),
         nn.Upsample(scale_factor=2),
     ]
-    return frozen(nn.Sequential(*modules)).to(dtype)
+    return balanced(frozen(nn.Sequential(*modules)), draw).to(dtype)
 
 
 class Interruption(Exception):

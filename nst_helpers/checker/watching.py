@@ -155,7 +155,8 @@ def _number_changes(before: Record, after: Record, changed: str) -> Iterator[Fin
                 yield Finding("model", text, changed)
                 return
             if not np.array_equal(now.values, held.values, equal_nan=True):
-                text = f"the values of the {word} {name} were changed by the call."
+                text = f"the values of the {word} {name} were changed by the call"
+                text += ", as training mode does." if "running_" in name else "."
                 yield Finding("model", text, changed)
                 return
         for name in new.keys() - old.keys():

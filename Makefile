@@ -37,7 +37,8 @@ lab: setup
 	$(PY) -m jupyter lab $(AS_ROOT) $(LAB_OPTIONS) $(FIRST)
 
 test: setup browser
-	$(PY) -m pytest --numprocesses 2 --dist loadfile --nbval-lax tests solutions notebooks $(PYTEST_OPTIONS)
+	@# Two workers on two cores: more threads than cores only wait for each other.
+	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses 2 --dist loadfile --nbval-lax tests solutions notebooks $(PYTEST_OPTIONS)
 
 lint: $(VENV)/installed
 	$(PY) -m ruff check

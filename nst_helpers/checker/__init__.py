@@ -56,7 +56,18 @@ def review(exercise: str, answer: Any, *, seed: int | None = None) -> Report:
         )
     lesson = importlib.import_module(f"{__name__}.{EXERCISES[exercise]}")
     entry = next(entry for entry in lesson.EXERCISES if entry.name == exercise)
-    return Report.of(exercise, entry.review(answer, Draw(seed)), entry.summary)
+    return Report.of(exercise, _findings(entry, answer, Draw(seed)), entry.summary)
+
+
+def _findings(entry: Any, answer: Any, draw: Draw) -> list[Finding]:
+    """Return what is not right yet, whatever kind of thing the answer is or returns."""
+    try:
+        return entry.review(answer, draw)
+    except Exception as error:
+        # Some objects raise even when their type or the text of their error is asked for.
+        kind = type(error).__name__
+        text = f"this answer does something that stops its review with {kind}."
+        return [Finding("raises", text, "raises")]
 
 
 def check(answer: Any, exercise: str | None = None) -> None:

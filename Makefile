@@ -9,7 +9,7 @@ FIRST := notebooks/00_start_here/00_start_here.ipynb
 # Jupyter does not start as root unless told to; in a container there is often nobody else.
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root)
 
-.PHONY: setup lab test lint release weights browser clean
+.PHONY: setup lab test banks lint release weights browser clean
 .DEFAULT_GOAL := setup
 
 setup: $(VENV)/installed weights
@@ -39,6 +39,10 @@ lab: setup
 test: setup browser
 	@# Two workers on two cores: more threads than cores only wait for each other.
 	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses 2 --dist loadfile --nbval-lax tests solutions notebooks $(PYTEST_OPTIONS)
+
+# Measures the checker against its banks of answers, as often as its promises are made for (hours).
+banks: $(VENV)/installed
+	NST_BANK_DRAWS=200:50 OMP_NUM_THREADS=1 $(PY) -m pytest tests/checker/test_banks.py -k answer
 
 lint: $(VENV)/installed
 	$(PY) -m ruff check

@@ -10,8 +10,13 @@ are drawn, and the mistakes people make.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+from collections.abc import Iterator
 from typing import Any
+
+import numpy as np
+import torch
 
 from nst_helpers.checker.draw import Draw
 from nst_helpers.checker.report import Finding, NotYet, Report
@@ -62,12 +67,28 @@ def review(exercise: str, answer: Any, *, seed: int | None = None) -> Report:
 def _findings(entry: Any, answer: Any, draw: Draw) -> list[Finding]:
     """Return what is not right yet, whatever kind of thing the answer is or returns."""
     try:
-        return entry.review(answer, draw)
+        with _own_settings():
+            return entry.review(answer, draw)
     except Exception as error:
         # Some objects raise even when their type or the text of their error is asked for.
         kind = type(error).__name__
         text = f"this answer does something that stops its review with {kind}."
         return [Finding("raises", text, "raises")]
+
+
+@contextlib.contextmanager
+def _own_settings() -> Iterator[None]:
+    """Keep what an answer switches for good, gradients or the default dtype, to this review.
+
+    Numbers that run away are reported in words, not as numpy's warnings.
+    """
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.enable_grad(), np.errstate(all="ignore"):
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
 
 
 def check(answer: Any, exercise: str | None = None) -> None:

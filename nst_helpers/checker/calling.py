@@ -160,7 +160,7 @@ _EXPLANATIONS: tuple[tuple[str, str, str | None], ...] = (
         r"shapes cannot be multiplied|must match the size of tensor|mat1 and mat2|"
         r"The size of tensor a|size mismatch|Expected size for first two dimensions|"
         r"must match except in dimension",
-        "two tensors do not fit together; print both shapes just before this line",
+        "two tensors do not fit together; print both shapes before this line",
         None,
     ),
     (

@@ -102,7 +102,10 @@ def _target_findings(answer: Callable, picture: _Picture) -> Iterator[Finding]:
     yield from kinds
     if not isinstance(target, Tensor):
         return
-    yield from _leaf_findings(target, words)
+    if not content.requires_grad:
+        # A content picture asks for no gradient in the lesson, where cloning is enough; with one
+        # that does, only what happens to content itself is judged.
+        yield from _leaf_findings(target, words)
     if not kinds:
         yield from _copy_findings(answer, picture, target, before)
     if target.numel() == content.numel():

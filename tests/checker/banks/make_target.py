@@ -247,19 +247,19 @@ def misspelt_attribute(content):
     return target
 
 
-@wrong("not-a-leaf")
+@right
 def clone_with_its_history(content):
     return content.clone().requires_grad_(True)
 
 
-@wrong("not-a-leaf")
+@right
 def clone_and_retain_grad(content):
     target = content.clone().requires_grad_()
     target.retain_grad()
     return target
 
 
-@wrong("not-a-leaf")
+@right
 def copied_with_its_history(content):
     return torch.empty_like(content).copy_(content).requires_grad_(True)
 

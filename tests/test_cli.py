@@ -120,6 +120,15 @@ def test_weights_verify_is_no_success_when_they_are_missing(tmp_path, monkeypatc
     assert "missing" in capfd.readouterr().out
 
 
+def test_a_reader_who_has_read_enough_is_no_error():
+    program = Path(sys.executable).parent / "nst"
+    done = subprocess.run(
+        f"{program} doctor | head -n 1", shell=True, capture_output=True, text=True
+    )
+    assert done.stdout.startswith("ok  python")
+    assert done.stderr == ""
+
+
 def test_the_program_is_installed():
     program = Path(sys.executable).parent / "nst"
     done = subprocess.run([program, "--help"], capture_output=True, text=True)

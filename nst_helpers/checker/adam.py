@@ -136,8 +136,8 @@ def _wrong_way(run: Run, pictures: Sequence[np.ndarray]) -> str:
         return f"the target did not move in {run.words}."
     way = np.abs(pictures[-1] - pictures[0]).max()
     off = np.abs(run.final - pictures[-1]).max()
-    share = f"{100 * off / way:.2g} %" if off < way else f"{number(off / way)} times"
-    return f"after {run.words} the target is not where Adam leads: off by {share} of the way."
+    share = f"{100 * off / way:.2g} % of" if off < way else f"{number(off / way)} times"
+    return f"after {run.words} the target is not where Adam leads: off by {share} the way."
 
 
 def _loss_findings(run: Run, pictures: Sequence[np.ndarray]) -> Iterator[Finding]:

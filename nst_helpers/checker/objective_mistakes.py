@@ -95,8 +95,10 @@ def wrong_objective(answer: Callable, scene: Scene, made: Made) -> list[Finding]
 
 
 def _wrong_value(made: Made, scene: Scene) -> str:
-    right = float(amounts_of(made.settings) @ scene.measured(0)[0])
-    ratio = made.values[0] / right if right else float("nan")
+    """Say how far the first wrong loss is from the right one."""
+    place = right_values(made, scene).index(False)
+    right = float(amounts_of(made.settings) @ scene.measured(place)[0])
+    ratio = made.values[place] / right if right else float("nan")
     if not np.isfinite(ratio) or ratio <= 0:
         return f"the loss is not right for {scene.words}."
     if abs(ratio - 1) < 0.1:
@@ -340,7 +342,7 @@ def _of_alpha_and_beta(
         text = "the content term is taken away; both terms are costs, and add up."
         return likely("negative", text)
     if _close(content, np.full(len(fits), content[0])) and len(fits) > 1:
-        text = f"whatever alpha is, the content term counts {number(content[0])} times."
+        text = f"whatever alpha is, the content term is multiplied by {number(content[0])}."
         return likely("alpha-ignored", text)
     if _close(content, alphas * betas) or _close(styles, alphas * betas):
         text = "one factor is multiplied with the other: which term does each belong to?"
@@ -351,7 +353,7 @@ def _of_alpha_and_beta(
             return likely("weights-squared", text)
     if np.isfinite(styles).all():
         if _close(styles, np.full(len(fits), styles[0])):
-            text = f"whatever beta is, the style term counts {number(styles[0])} times."
+            text = f"whatever beta is, the style term is multiplied by {number(styles[0])}."
             return likely("beta-ignored", text)
         ratio = content / alphas
         if _close(ratio, styles / betas) and not _close(ratio, np.full(len(fits), ratio[0])):
@@ -384,7 +386,7 @@ def _of_the_content_amount(
     for value, (cause, text) in known.items():
         if _close(ratio[0], value):
             return likely(cause, text)
-    text = f"the content term counts {number(ratio[0])} times what it should."
+    text = f"the content term is {number(ratio[0])} times what it should be."
     return likely("wrong-division", text)
 
 
@@ -395,7 +397,7 @@ def _of_the_weights(scene: Scene, fits: Sequence[_Fit], effective: np.ndarray) -
     given = weights != 0
     extra = [n for n, used in zip(names, (effective * ~given).any(axis=0), strict=True) if used]
     if extra and _close(effective * given, weights):
-        text = f"{' and '.join(extra)} counts as style, too; what does style_weights say?"
+        text = f"also counted as style: {', '.join(extra)}; what does style_weights say?"
         return likely("all-features-counted", text)
     if len(fits) > 1 and _close(effective, np.broadcast_to(effective[0], effective.shape)):
         text = "whatever style_weights holds, the layers count the same."
@@ -456,7 +458,7 @@ def _of_chosen_layers(
     missing = sorted({n for order, some in pairs for n in order if n not in some})
     if missing == ["conv5_1"]:
         return likely("misses-last", "the deepest layer, conv5_1, is missing from the style term.")
-    return likely("missing-layer", f"{' and '.join(missing)} is missing from the style term.")
+    return likely("missing-layer", f"missing from the style term: {', '.join(missing)}.")
 
 
 def _of_the_division(scene: Scene, effective: np.ndarray, weights: np.ndarray) -> Finding | None:
@@ -548,13 +550,14 @@ _DIVISIONS: tuple[tuple[str, str, str, Callable[[Scene, int], float]], ...] = tu
 
 def _of_the_terms(answer: Callable, scene: Scene, all_made: Sequence[Made]) -> Finding | None:
     """Return the mistake in the content term or a layer's style term, each taken alone."""
-    names = list(scene.settings.weights)
     content = _part(answer, scene, Settings(1.0, 0.0, dict(scene.settings.weights)))
     content_layer, hint = _of_the_content_term(scene, content)
     if hint:
         return hint
     layers = {}
-    for name in [n for n in STYLE_NAMES if n in names] or list(STYLE_NAMES):
+    # All five, not only those of this scene: where the others come from helps to tell which list
+    # of places was taken.
+    for name in STYLE_NAMES:
         part = _part(answer, scene, Settings(0.0, 1.0, {name: 1.0}))
         if part is None:
             continue
@@ -604,7 +607,8 @@ def _of_the_layer_term(
         if _proportional(values, scene.layer_losses(index)):
             return index, None
     pairs = [(f[right], style[right]) for f in found]
-    grams = [(gram(a), gram(b)) for a, b in pairs]
+    # A Gram matrix seen as an activation of one map, which some of the formulas need.
+    grams = [(gram(a)[None, None], gram(b)[None, None]) for a, b in pairs]
     for cause, text, formula in _DIFFERENCES:
         if _proportional(values, [float(formula(a, b)) for a, b in grams]):
             return right, likely(cause, f"in the style term {text}")
@@ -617,6 +621,8 @@ def _of_the_layer_term(
 
 _DIFFERENCES: tuple[tuple[str, str, Callable[[Tensor, Tensor], Tensor]], ...] = (
     ("absolute-difference", "differences are not squared.", lambda a, b: (a - b).abs().mean()),
+    ("other-power", "differences are not squared; what about those that cancel?",
+     lambda a, b: (a - b).mean()),
     ("rooted", "a square root is taken; its gradient is infinite where the loss is 0.",
      lambda a, b: (a - b).square().mean().sqrt()),
     ("difference-of-sums", "everything is added up before the difference is taken; what about "
@@ -631,8 +637,31 @@ _DIFFERENCES: tuple[tuple[str, str, Callable[[Tensor, Tensor], Tensor]], ...] = 
      lambda a, b: ((a - b) / b).square().mean()),
     ("relative", "the difference is divided by the size of the values.",
      lambda a, b: (a - b).square().mean() / a.square().mean()),
-    ("squared", "differences are squared twice.", lambda a, b: (a - b).pow(4).mean()),
-    ("squared", "the mean is squared once more.", lambda a, b: (a - b).square().mean().square()),
+    ("other-power", "differences are squared twice.", lambda a, b: (a - b).pow(4).mean()),
+    ("other-power", "differences are cubed, not squared.", lambda a, b: (a - b).pow(3).mean()),
+    ("other-power", "differences are cubed, not squared.",
+     lambda a, b: (a - b).abs().pow(3).mean()),
+    ("other-power", "the mean is squared once more.",
+     lambda a, b: (a - b).square().mean().square()),
+    ("difference-of-squares", "each side is squared before the difference is taken.",
+     lambda a, b: (a.square() - b.square()).mean()),
+    ("difference-of-squares", "each side is squared before the difference is taken.",
+     lambda a, b: (a.square() - b.square()).abs().mean()),
+    ("not-a-difference", "the two sides are added; small must mean close.",
+     lambda a, b: (a + b).square().mean()),
+    ("not-a-difference", "the two sides are multiplied; small must mean close.",
+     lambda a, b: (a * b).mean()),
+    ("one-side-ignored", "only the target enters; what is it compared with?",
+     lambda a, b: a.square().mean()),
+    ("other-reduction", "only the largest difference counts.",
+     lambda a, b: (a - b).square().max()),
+    ("other-reduction", "only the middle one of the differences counts.",
+     lambda a, b: (a - b).square().median()),
+    ("centred", "the mean difference is taken away first.", lambda a, b: (a - b).var()),
+    ("rectified", "negative values are set to 0 first.",
+     lambda a, b: (a.relu() - b.relu()).square().mean()),
+    ("compares-grams", "Gram matrices are compared, not the activations themselves.",
+     lambda a, b: mean_square(gram(a) - gram(b))),
     ("other-difference", "the difference is limited or smoothed for large values.",
      lambda a, b: nn.functional.smooth_l1_loss(a, b)),
     ("other-difference", "directions are compared; how large the values are is lost.",
@@ -691,8 +720,8 @@ _LAYER_MISTAKES: tuple[tuple[str, str, Callable[[Tensor, Tensor], Tensor]], ...]
      lambda a, b: (gram(a) - gram(b)).diagonal().square().sum()),
     ("one-argument-only", "the mean of each map is compared; pairs of maps do not show in it.",
      lambda a, b: mean_square(a.mean(dim=(2, 3)) - b.mean(dim=(2, 3)))),
-    ("one-argument-only", "only the target's Gram matrix counts; what is it compared with?",
-     lambda a, b: mean_square(gram(a))),
+    ("gram-taken-twice", "the Gram matrix of a Gram matrix is taken.",
+     lambda a, b: mean_square(gram(a) @ gram(a).T - gram(b) @ gram(b).T)),
 )  # fmt: skip
 
 _MAPS: tuple[tuple[str, str, dict[int, int]], ...] = (

@@ -745,6 +745,22 @@ def _renamed(finding: Finding | None) -> Finding | None:
     return replace(finding, cause=cause, text=text)
 
 
+def _last(keys: list[str]) -> str:
+    return keys[-1]
+
+
+def _lowest(keys: list[str]) -> str:
+    return min(keys, key=int)
+
+
+# What people take for the deepest of the keys, and stop at.
+_EARLY_ENDS: tuple[tuple[str, Callable[[list[str]], str]], ...] = (
+    ("the loop ends at the greatest key as text, where 5 comes after 28.", max),
+    ("the loop ends at the last key of the dictionary, which need not be the deepest.", _last),
+    ("the loop ends at the first layer found; there are more to come.", _lowest),
+)
+
+
 def _missing(results: Sequence[_Result]) -> Finding | None:
     """Return why layers are missing, where all the others are right."""
     lacking = {
@@ -763,6 +779,12 @@ def _missing(results: Sequence[_Result]) -> Finding | None:
     if all(gone == [max(map(int, r.ask.asked))] for r, gone in pairs):
         text = "only the deepest layer is missing: is it stored before the loop ends?"
         return Finding("cause", text, "missing-layer")
+    for hint, last in _EARLY_ENDS:
+        if all(
+            gone == sorted(k for k in map(int, r.ask.asked) if k > int(last(list(r.ask.asked))))
+            for r, gone in pairs
+        ):
+            return Finding("cause", hint, "missing-layer")
     kept = [
         int(k) for r in results for k, name in r.ask.asked.items() if name in r.keys and r.looks
     ]

@@ -203,8 +203,11 @@ def _told_wrong(
     pair = (place, place + 1)
     if call.given is None or not any(run.near(call.given, pictures[i]) for i in pair):
         return "target is not the picture of that step."
+    if isinstance(loss, torch.Tensor) and loss.numel() == 1:
+        # The contract speaks of floats where losses are returned; a hook may see the tensor.
+        loss = float(loss)
     if not isinstance(loss, float):
-        return f"loss is of type {type(loss).__name__}; it is a Python float."
+        return f"loss is of type {type(loss).__name__}; it is a number."
     if not any(run.same_loss(loss, run.landscape.value(pictures[i])) for i in pair):
         return f"loss is not the loss of step {place + 1}."
     return None

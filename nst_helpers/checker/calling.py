@@ -240,8 +240,10 @@ def _own_line(error: BaseException, answer: Any) -> str | None:
 
 
 def _innermost(answer: Any) -> Any:
-    """Return the function behind a partial, a method or an object that is called."""
-    for attribute in ("func", "forward", "__func__", "__wrapped__"):
+    """Return the function behind a decorator, a partial, a method or an object that is called."""
+    if hasattr(answer, "__wrapped__"):
+        return _innermost(answer.__wrapped__)
+    for attribute in ("func", "forward", "__func__"):
         if hasattr(answer, attribute) and not hasattr(answer, "__code__"):
             return _innermost(getattr(answer, attribute))
     return answer if hasattr(answer, "__code__") else type(answer).__call__

@@ -12,7 +12,7 @@ import contextlib
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -189,6 +189,8 @@ def review_function(exercise: TensorFunction, answer: Any, draw: Draw) -> list[F
     findings = _by_axis(trials)
     if not findings:
         findings = [*_device_findings(exercise, answer, cases[0]), *_repeat(answer, cases[0])]
+    if not findings and torch.cuda.is_available():
+        findings = _try(exercise, answer, on_device(cases[0], "cuda"), draw).findings
     if not findings and exercise.properties:
         findings = list(exercise.properties(answer, draw))
     if any(finding.kind in ("shape", "values", "finite") for finding in findings):
@@ -552,6 +554,11 @@ class _Elsewhere(TorchDispatchMode):
     another device than the input's.
     """
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Nothing here is compiled, and torch would import its compiler: a second or two.
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
@@ -576,17 +583,24 @@ def elsewhere() -> Iterator[None]:
         yield
 
 
-def _device_findings(exercise: TensorFunction, answer: Callable, case: Case) -> Iterator[Finding]:
-    """Yield whether the result follows a device that is not the CPU."""
+def on_device(case: Case, device: str) -> Case:
+    """Return a case in float32 on another device."""
 
     def moved(value: Any) -> Any:
         if isinstance(value, Tensor):
-            return value.to("meta", torch.float32)
+            return value.to(device, torch.float32)
         if isinstance(value, dict):
             return {key: moved(item) for key, item in value.items()}
         return value
 
     arguments = {name: moved(value) for name, value in case.arguments.items()}
+    words = f"an input on device {device}"
+    return replace(case, axis="device", arguments=arguments, words=words)
+
+
+def _device_findings(exercise: TensorFunction, answer: Callable, case: Case) -> Iterator[Finding]:
+    """Yield whether the result follows a device that is not the CPU."""
+    arguments = on_device(case, "meta").arguments
     words = "an input on another device than the CPU"
     with elsewhere():
         outcome = calling.call(answer, arguments, case.keywords)

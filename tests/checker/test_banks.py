@@ -114,6 +114,22 @@ def _own_words(line: str) -> str:
     return re.sub(r"\b[A-Za-z]*(Error|Exception|Exit|Iteration)\b.*", "", without_line)
 
 
+def test_every_hint_of_a_known_mistake_is_short_plain_and_keeps_the_answer_to_itself():
+    from nst_helpers.checker import feature_extraction, gram_matrix, losses
+
+    hints = []
+    for lesson in (feature_extraction, gram_matrix, losses):
+        for entry in lesson.EXERCISES:
+            hints += [mistake.hint for mistake in getattr(entry, "mistakes", ())]
+            for factor in getattr(entry, "factors", ()):
+                hints += [factor.too_large[1], factor.too_small[1]]
+    assert len(set(hints)) > 80
+    for hint in hints:
+        assert len(hint) <= LONGEST_LINE
+        for pattern in (JARGON, ANSWERS, REPROACH):
+            assert not pattern.search(hint), hint
+
+
 @pytest.mark.parametrize("exercise", EXERCISES)
 def test_every_finding_is_short_plain_and_keeps_the_answer_to_itself(exercise, reports):
     if exercise not in reports:  # run by itself

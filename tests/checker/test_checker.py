@@ -141,6 +141,26 @@ def test_the_students_own_line_is_quoted():
     assert "two tensors do not fit together" in report.text
 
 
+def test_the_own_line_is_found_behind_a_decorator():
+    @torch.no_grad()
+    def decorated(tensor):
+        return tensor.no_such_method()
+
+    assert "`return tensor.no_such_method()`" in review("gram_matrix", decorated).text
+
+
+def test_a_case_moved_to_another_device_is_the_same_case():
+    """The path a CUDA device takes where there is one, on the device that is always there."""
+    from nst_helpers.checker.functions import _try, on_device
+    from nst_helpers.checker.gram_matrix import GRAM_MATRIX, Draw
+
+    draw = Draw(1)
+    case = on_device(GRAM_MATRIX.cases(draw)[1], "cpu")
+    assert case.arguments["tensor"].dtype == torch.float32
+    assert _try(GRAM_MATRIX, gram_matrix, case, draw).findings == []
+    assert _try(GRAM_MATRIX, divided, case, draw).findings != []
+
+
 def test_importing_the_checker_brings_nothing_heavy():
     code = (
         "import sys, torch; before = set(sys.modules); import nst_helpers.checker; "

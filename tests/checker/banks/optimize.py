@@ -1341,7 +1341,7 @@ def _with_on_step(target, objective, steps, lr, tell):
     return losses
 
 
-@wrong("on-step-arguments")
+@right
 def on_step_gets_a_tensor(target, objective, steps, lr, on_step=None):
     def tell(step, loss, losses):
         if on_step is not None:

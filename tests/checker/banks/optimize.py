@@ -1350,7 +1350,7 @@ def on_step_gets_a_tensor(target, objective, steps, lr, on_step=None):
     return _with_on_step(target, objective, steps, lr, tell)
 
 
-@wrong("on-step-arguments")
+@right
 def on_step_gets_a_detached_tensor(target, objective, steps, lr, on_step=None):
     def tell(step, loss, losses):
         if on_step is not None:

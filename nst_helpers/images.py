@@ -35,6 +35,7 @@ WRITABLE = {
     ".bmp": "BMP",
 }
 _LARGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}  # in pixels, a limit of the encoders
+_LONGEST_COMMENT = 32_000
 _QUALITY = 95  # of JPEG and WebP, in per cent
 
 
@@ -336,6 +337,6 @@ def _metadata_options(metadata: dict[str, str], kind: str) -> dict[str, Any]:
         return {"pnginfo": chunks}
     if metadata and kind == "JPEG":
         comment = "\n".join(f"{key}: {text}" for key, text in metadata.items())
-        # A JPEG segment holds 65,533 bytes.
-        return {"comment": comment.encode()[:65533].decode(errors="ignore").encode()}
+        # A JPEG segment holds 65,533 bytes, but before Pillow 13 its writer stops half way there.
+        return {"comment": comment.encode()[:_LONGEST_COMMENT].decode(errors="ignore").encode()}
     return {}

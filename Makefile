@@ -34,7 +34,8 @@ browser: $(VENV)/installed
 	@$(PY) tests/browser/chromium.py
 
 lab: setup
-	$(PY) -m jupyter lab $(AS_ROOT) $(LAB_OPTIONS) $(FIRST)
+	@# As the address, not as an argument: then the whole course is in the list of files.
+	$(PY) -m jupyter lab $(AS_ROOT) --LabApp.default_url=/lab/tree/$(FIRST) --LabApp.news_url=None $(LAB_OPTIONS)
 
 test: setup browser
 	@# Two workers on two cores: more threads than cores only wait for each other.

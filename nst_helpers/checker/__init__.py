@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -80,12 +81,13 @@ def _findings(entry: Any, answer: Any, draw: Draw) -> list[Finding]:
 def _own_settings() -> Iterator[None]:
     """Keep what an answer switches for good, gradients or the default dtype, to this review.
 
-    Numbers that run away are reported in words, not as numpy's warnings.
+    Numbers that run away are reported in words, not as warnings.
     """
     dtype = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     try:
-        with torch.enable_grad(), np.errstate(all="ignore"):
+        with torch.enable_grad(), np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             yield
     finally:
         torch.set_default_dtype(dtype)

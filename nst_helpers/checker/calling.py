@@ -182,7 +182,7 @@ _EXPLANATIONS: tuple[tuple[str, str, str | None], ...] = (
     ),
     (
         r"Expected all tensors to be on the same device|Cannot copy out of meta|"
-        r"is not on the expected device|unhandled device",
+        r"is not on the expected device|unhandled device|device type tensor to numpy",
         "two tensors are on different devices: one of them does not follow the input's",
         "wrong-device",
     ),

@@ -550,9 +550,14 @@ def _python_chance() -> Iterator[None]:
 class _Elsewhere(TorchDispatchMode):
     """Lets an answer look at numbers on the ``meta`` device, where there are none.
 
-    An answer may print a value without being wrong. What must fail, and does, is to compute on
-    another device than the input's.
+    An answer may print a value, or ask whether one is finite, without being wrong; every such
+    question gets the same answer. What must fail, and does, is to compute on another device than
+    the input's.
     """
+
+    def __init__(self, truth: bool) -> None:
+        super().__init__()
+        self.truth = truth
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -565,9 +570,9 @@ class _Elsewhere(TorchDispatchMode):
         kwargs = kwargs or {}
         on_meta = bool(args) and isinstance(args[0], Tensor) and args[0].device.type == "meta"
         if on_meta and func is torch.ops.aten._local_scalar_dense.default:
-            return 1.0 if args[0].is_floating_point() else 1
+            return type(0.5 if args[0].is_floating_point() else 1)(self.truth)
         if on_meta and func is torch.ops.aten.equal.default:
-            return True
+            return self.truth
         if on_meta and func is torch.ops.aten._to_copy.default:
             place = torch.device(kwargs.get("device") or "meta")
             if place.type != "meta":
@@ -577,9 +582,12 @@ class _Elsewhere(TorchDispatchMode):
 
 
 @contextlib.contextmanager
-def elsewhere() -> Iterator[None]:
-    """Run an answer on the ``meta`` device: shapes, dtypes and devices without numbers."""
-    with _Elsewhere():
+def elsewhere(truth: bool = True) -> Iterator[None]:
+    """Run an answer on the ``meta`` device: shapes, dtypes and devices without numbers.
+
+    ``truth`` is what every question about a number there is answered with.
+    """
+    with _Elsewhere(truth):
         yield
 
 
@@ -605,6 +613,12 @@ def _device_findings(exercise: TensorFunction, answer: Callable, case: Case) -> 
     with elsewhere():
         outcome = calling.call(answer, arguments, case.keywords)
     if outcome.error is not None:
+        # Perhaps it asked a question that only "no" lets pass, such as whether anything is nan.
+        with elsewhere(truth=False):
+            outcome = calling.call(answer, arguments, case.keywords)
+    if outcome.error is not None:
+        if isinstance(outcome.error, (AssertionError, ValueError)):
+            return  # its own check of numbers that are not there says nothing about devices
         # On the CPU it worked, so the device or the dtype is what it does not follow.
         finding = calling.explain(outcome.error, answer, words)
         cause = "wrong-device" if finding.cause == "raises" else finding.cause

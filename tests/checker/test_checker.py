@@ -141,6 +141,27 @@ def test_the_students_own_line_is_quoted():
     assert "two tensors do not fit together" in report.text
 
 
+def test_an_answer_may_look_at_its_numbers():
+    def careful(tensor):
+        if torch.isnan(tensor).any():
+            raise ValueError("nan came in")
+        assert torch.isfinite(tensor).all()
+        gram = gram_matrix(tensor)
+        print(f"largest {gram.max().item():.3f}", gram.detach().cpu().numpy())
+        return gram
+
+    assert review("gram_matrix", gram_matrix_with(careful)).passed
+
+
+def gram_matrix_with(function):
+    """Return an answer of the right signature that calls another function."""
+
+    def gram_matrix(tensor):
+        return function(tensor)
+
+    return gram_matrix
+
+
 def test_the_own_line_is_found_behind_a_decorator():
     @torch.no_grad()
     def decorated(tensor):

@@ -51,7 +51,8 @@ def test_options_reach_the_run(tmp_path, capfd):
 def test_an_error_is_one_sentence_and_status_1(arguments, words, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 1
-    err = capfd.readouterr().err
+    out, err = capfd.readouterr()
+    assert out == ""  # found before the work began, not after
     assert words in err
     assert err.startswith("nst: ")
     assert err.count("\n") == 1

@@ -4,6 +4,10 @@ import os
 import sys
 from pathlib import Path
 
+from nbgrader import preprocessors as stock
+
+from nst_helpers.grading import release
+
 c = get_config()
 root = Path(__file__).resolve().parent
 volatile = root / ".course"
@@ -23,6 +27,25 @@ c.CourseDirectory.solution_directory = str(volatile / "solution")
 c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", ".pytest_cache", "my-*"]
 c.CourseDirectory.db_url = f"sqlite:///{volatile / 'gradebook.db'}"
 c.NbGrader.logfile = str(volatile / "nbgrader.log")
+# As nbgrader's own list, but with the two preprocessors of ours.
+c.GenerateAssignment.preprocessors = [
+    stock.IncludeHeaderFooter,
+    release.MeasureSolutions,
+    stock.LockCells,
+    stock.ClearSolutions,
+    stock.ClearOutput,
+    stock.CheckCellMetadata,
+    stock.ComputeChecksums,
+    stock.SaveCells,
+    stock.ClearHiddenTests,
+    stock.ClearMarkScheme,
+    release.TagUnsolved,
+    stock.ComputeChecksums,
+    stock.CheckCellMetadata,
+]
+c.ClearSolutions.code_stub = {
+    "python": '# YOUR CODE HERE\nraise NotImplementedError("not written yet")'
+}
 c.Exchange.root = str(volatile / "exchange")
 
 volatile.mkdir(exist_ok=True)

@@ -116,7 +116,7 @@ def test_a_measurement_does_not_hold_the_values():
     text = measure(value)
     for number in value.flatten().tolist():
         assert f"{number:.4f}" not in text
-    assert len(json.loads(text)["projections"]) == 4
+    assert len(json.loads(text)[-1]) == 4
 
 
 def test_what_cannot_be_measured_fails_when_the_assignment_is_built():
@@ -162,7 +162,7 @@ def test_nbgrader_builds_a_test_with_the_template(tmp_path):
     stub, test = (cell.source for cell in released.cells)
     assert "NotImplementedError" in stub
     assert "AUTOTEST" not in test
-    assert re.search(r'agree\(measure\(twice\(3\)\), """\{"dtype"', test)
+    assert re.search(r"agree\(\s*measure\(twice\(3\)\),\s*'\[\"tensor\"", test)
     exec(test, {"twice": lambda x: torch.full((3, 2), 2.0 * x)})
-    with pytest.raises(AssertionError, match=r"twice\(3\) is not right: its values are not right"):
+    with pytest.raises(AssertionError, match=r"twice\(3\): not yet.\n  - its values are not right"):
         exec(test, {"twice": lambda x: torch.full((3, 2), 3.0 * x)})

@@ -14,7 +14,7 @@ import torch
 from nst_helpers.checker import compare
 from nst_helpers.checker.draw import Draw
 from nst_helpers.checker.flow import likely
-from nst_helpers.checker.functions import number
+from nst_helpers.checker.functions import accelerators, number
 from nst_helpers.checker.loops import (
     Landscape,
     Run,
@@ -82,6 +82,10 @@ def examine_optimize(answer: Callable, draw: Draw) -> list[Finding]:
         (drawn_landscape(draw, rate, steepness=1e-6, module=True), 4, rate, True),
         (drawn_landscape(draw, other), 1, other, False),
         (drawn_landscape(draw, other), 0, other, True),
+        *[
+            (drawn_landscape(draw, rate, dtype=torch.float32, device=device), 5, rate, False)
+            for device in accelerators()
+        ],
         (long, steps, rate, True),
     )
     runs = []

@@ -33,9 +33,11 @@ from nst_helpers.checker.functions import (
     AXIS_CAUSES,
     Case,
     TensorFunction,
+    accelerators,
     elsewhere,
     number,
     result_kind,
+    wrong_there,
 )
 from nst_helpers.checker.report import Finding
 
@@ -575,6 +577,13 @@ def _freeze_cases(draw: Draw) -> list[_FreezeCase]:
     ]
 
 
+def _freeze_elsewhere(draw: Draw) -> Iterator[_FreezeCase]:
+    for device in accelerators():
+        model = networks.small_vgg19(draw, until=draw.integer(2, 9), dtype=torch.float32)
+        model.to(device).train().requires_grad_(True)
+        yield _FreezeCase(model, f"a short network on device {device}")
+
+
 @dataclass(frozen=True)
 class _Freeze:
     """The review of ``freeze(model)``."""
@@ -592,7 +601,7 @@ class _Freeze:
 
     def _tried(self, answer: Callable, draw: Draw) -> list[Finding]:
         seen: list[nn.Module] = []
-        for position, case in enumerate(_freeze_cases(draw)):
+        for position, case in enumerate((*_freeze_cases(draw), *_freeze_elsewhere(draw))):
             findings = _freeze_findings(answer, case, seen)
             seen.append(case.model)
             if findings:
@@ -870,7 +879,9 @@ class _Activation:
         if seen.right and findings and findings[0].text.startswith("it returns None"):
             findings = [_sometimes_none(ask), *findings[1:]]
         if not findings:
-            findings = [*_in_place(answer, draw), *_elsewhere(answer, draw)]
+            findings = [*_in_place(answer, draw)]
+            for device in ("meta", *accelerators()):
+                findings = findings or _elsewhere(answer, draw, device)
         if self.by_hook and not seen.ruined:
             findings += _hook_findings(answer, draw)
         if not any(finding.cause == "shared-state" for finding in findings):
@@ -1008,18 +1019,39 @@ def _in_place(answer: Callable, draw: Draw) -> Iterator[Finding]:
             return
 
 
-def _elsewhere(answer: Callable, draw: Draw) -> list[Finding]:
-    """Return whether the result follows an unusual dtype and a device that is not the CPU."""
-    model = networks.small_vgg19(draw, until=draw.integer(6, 12)).to("meta", torch.bfloat16)
+def _elsewhere(answer: Callable, draw: Draw, device: str) -> list[Finding]:
+    """Return whether the result follows a device that is not the CPU."""
+    image, model, words = somewhere(draw, device)
     index = len(model) - 2
-    image = draw.activation(3, 17, 12).to("meta", torch.bfloat16)
-    words = "an image and a model on another device than the CPU, in bfloat16"
     with elsewhere():
         outcome = calling.call(answer, {"image": image, "model": model, "index": index})
         expected = model[: index + 1](image)
     if outcome.error is not None:
         return [stopped_elsewhere(outcome.error, answer, words)]
-    return list(result_kind(outcome.value, expected, image, "what that module gives"))
+    return list(activation_elsewhere(outcome.value, expected, image, model))
+
+
+def somewhere(draw: Draw, device: str) -> tuple[Tensor, nn.Sequential, str]:
+    """Return a picture, a short network, both on a device, and what to call them.
+
+    Nothing is computed on ``meta``, so there the dtype is one that is rarely met.
+    """
+    dtype = torch.bfloat16 if device == "meta" else torch.float32
+    model = networks.small_vgg19(draw, until=draw.integer(6, 12)).to(device, dtype)
+    image = draw.activation(3, 17, 12).to(device, dtype)
+    place = "another device than the CPU" if device == "meta" else f"device {device}"
+    kind = str(dtype).removeprefix("torch.")
+    return image, model, f"an image and a model on {place}, in {kind}"
+
+
+def activation_elsewhere(
+    value: Any, expected: Tensor, image: Tensor, model: nn.Sequential
+) -> Iterator[Finding]:
+    """Yield what is wrong with an activation on another device, where the CPU's was right."""
+    kind = list(result_kind(value, expected, image, "what that module gives"))
+    yield from kind
+    if not kind:
+        yield from wrong_there(value, expected, operations(list(model), len(model) - 1))
 
 
 def stopped_elsewhere(error: BaseException, answer: Callable, words: str) -> Finding:

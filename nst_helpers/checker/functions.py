@@ -189,8 +189,8 @@ def review_function(exercise: TensorFunction, answer: Any, draw: Draw) -> list[F
     findings = _by_axis(trials)
     if not findings:
         findings = [*_device_findings(exercise, answer, cases[0]), *_repeat(answer, cases[0])]
-    if not findings and torch.cuda.is_available():
-        findings = _try(exercise, answer, on_device(cases[0], "cuda"), draw).findings
+    for device in accelerators():
+        findings = findings or _try(exercise, answer, on_device(cases[0], device), draw).findings
     if not findings and exercise.properties:
         findings = list(exercise.properties(answer, draw))
     if any(finding.kind in ("shape", "values", "finite") for finding in findings):
@@ -589,6 +589,31 @@ def elsewhere(truth: bool = True) -> Iterator[None]:
     """
     with _Elsewhere(truth):
         yield
+
+
+def accelerators() -> list[str]:
+    """Return the devices besides the CPU that can compute here: CUDA, or none."""
+    return ["cuda"] if torch.cuda.is_available() else []
+
+
+def wrong_there(given: Tensor, expected: Tensor, operations: int) -> Iterator[Finding]:
+    """Yield whether a result's values are wrong on the device of ``expected``.
+
+    On the CPU they were right. Nothing is compared on ``meta``, which holds no numbers, nor where
+    the result is of another kind, which :func:`result_kind` tells.
+
+    Args:
+        given: the answer's result.
+        expected: the right one, computed on the same device.
+        operations: how many additions and multiplications lead to one number.
+    """
+    device = expected.device.type
+    if device == "meta" or (given.shape, given.dtype) != (expected.shape, expected.dtype):
+        return
+    relative = compare.tolerance(expected.dtype, expected.device, operations)
+    if not compare.same(compare.numbers(given), compare.numbers(expected), relative):
+        text = f"the values are right on the CPU and wrong on device {device}."
+        yield Finding("device", text, "wrong-device")
 
 
 def on_device(case: Case, device: str) -> Case:

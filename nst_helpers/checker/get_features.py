@@ -22,6 +22,7 @@ from nst_helpers.checker.calling import REQUIRED
 from nst_helpers.checker.draw import Draw, copied
 from nst_helpers.checker.feature_extraction import (
     Place,
+    activation_elsewhere,
     activation_findings,
     compare_image,
     guarded,
@@ -29,10 +30,11 @@ from nst_helpers.checker.feature_extraction import (
     image_words,
     not_a_function,
     scrambled,
+    somewhere,
     stopped,
     stopped_elsewhere,
 )
-from nst_helpers.checker.functions import elsewhere, result_kind
+from nst_helpers.checker.functions import accelerators, elsewhere
 from nst_helpers.checker.report import Finding
 
 LAYERS = {
@@ -473,7 +475,10 @@ class _GetFeatures:
                 break
         wrong = [result for result in results if result.findings]
         if not wrong:
-            return _elsewhere(answer, draw)
+            findings: list[Finding] = []
+            for device in ("meta", *accelerators()):
+                findings = findings or _elsewhere(answer, draw, device)
+            return findings
         findings = list(wrong[0].findings)
         if any(finding.kind in ("model", "inputs", "written") for finding in findings):
             return findings
@@ -795,12 +800,10 @@ def _missing(results: Sequence[_Result]) -> Finding | None:
     return None
 
 
-def _elsewhere(answer: Callable, draw: Draw) -> list[Finding]:
-    """Return whether results follow an unusual dtype and a device that is not the CPU."""
-    model = networks.small_vgg19(draw, until=draw.integer(6, 12)).to("meta", torch.bfloat16)
+def _elsewhere(answer: Callable, draw: Draw, device: str) -> list[Finding]:
+    """Return whether results follow a device that is not the CPU."""
+    image, model, words = somewhere(draw, device)
     index = len(model) - 2
-    image = draw.activation(3, 17, 12).to("meta", torch.bfloat16)
-    words = "an image and a model on another device than the CPU, in bfloat16"
     arguments = {"image": image, "model": model, "layers": {"0": "first", str(index): "deep"}}
     with elsewhere():
         outcome = calling.call(answer, arguments)
@@ -813,7 +816,7 @@ def _elsewhere(answer: Callable, draw: Draw) -> list[Finding]:
     return [
         finding
         for name, tensor in expected.items()
-        for finding in result_kind(outcome.value[name], tensor, image, "what that module gives")
+        for finding in activation_elsewhere(outcome.value[name], tensor, image, model)
     ]
 
 

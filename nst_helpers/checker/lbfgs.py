@@ -16,6 +16,7 @@ import torch
 
 from nst_helpers.checker.draw import Draw
 from nst_helpers.checker.flow import likely
+from nst_helpers.checker.functions import accelerators
 from nst_helpers.checker.loops import (
     FAR,
     ClosureCall,
@@ -57,6 +58,7 @@ def examine_optimize_lbfgs(answer: Callable, draw: Draw) -> list[Finding]:
         (_bowl(draw, dtype=torch.float32, module=True), 3),
         (_bowl(draw, module=True), 1),
         (_bowl(draw), 0),
+        *[(_bowl(draw, dtype=torch.float32, device=device), 3) for device in accelerators()],
     )
     runs: list[Run] = []
     for landscape, steps in plans:

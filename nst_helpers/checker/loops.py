@@ -46,6 +46,7 @@ class Landscape:
         steepness: size of the gradient.
         dtype: of the target and the model.
         layout: of the target in memory.
+        device: of the target and the model.
         module: whether the objective is an ``nn.Module`` or a plain function.
     """
 
@@ -57,6 +58,7 @@ class Landscape:
     steepness: float = 1.0
     dtype: torch.dtype = torch.float64
     layout: str = "contiguous"
+    device: str = "cpu"
     module: bool = False
 
     def value(self, x: np.ndarray) -> float:
@@ -83,7 +85,7 @@ class Landscape:
 
     def target(self) -> Tensor:
         """Return a fresh target at the start."""
-        tensor = torch.from_numpy(self.start.copy()).to(self.dtype)
+        tensor = torch.from_numpy(self.start.copy()).to(self.device, self.dtype)
         return in_layout(tensor, self.layout).clone().requires_grad_()
 
 
@@ -94,7 +96,8 @@ class _Model(nn.Module):
         super().__init__()
 
         def tensor(values: np.ndarray) -> Tensor:
-            return torch.from_numpy(np.array(values, dtype=np.float64)).to(landscape.dtype)
+            numbers = torch.from_numpy(np.array(values, dtype=np.float64))
+            return numbers.to(landscape.device, landscape.dtype)
 
         self.log = log
         self.weight = nn.Parameter(tensor(landscape.k))
@@ -339,6 +342,8 @@ def watched_run(
             handle.remove()
     kind = str(landscape.dtype).removeprefix("torch.")
     words = f"{steps} step{'s' * (steps != 1)} on a target in {kind}"
+    if landscape.device != "cpu":
+        words += f" on device {landscape.device}"
     if rate is not None:
         words += f" at rate {number(rate)}"
     changes = list(watching.changes(state, model))

@@ -27,6 +27,8 @@ LAYERS = {0: "conv1_1", 5: "conv2_1", 10: "conv3_1", 19: "conv4_1", 21: "conv4_2
 CONTENT_LAYER = 21
 STYLE_NAMES = tuple(name for index, name in LAYERS.items() if index != CONTENT_LAYER)
 INDEX = {name: index for index, name in LAYERS.items()}
+# Some thirty layers of a few dozen products each.
+OPERATIONS = 4096
 # The picture itself, before any module.
 PIXELS = -1
 
@@ -108,12 +110,13 @@ class Scene:
 
     @property
     def relative(self) -> float:
-        """What rounding may change: some thirty layers of a few dozen products each.
+        """What rounding may change.
 
-        In float64 all of that is far below the rounding of one float32 constant.
+        In float64 all of it is far below the rounding of one float32 constant.
         """
         plain = self.content.dtype == torch.float64
-        return compare.tolerance(self.content.dtype, self.content.device, 16 if plain else 4096)
+        count = 16 if plain else OPERATIONS
+        return compare.tolerance(self.content.dtype, self.content.device, count)
 
     def terms(self, target: Tensor) -> list[Tensor]:
         """Return the content term, then the style term of each layer of ``LAYERS``, unweighted."""

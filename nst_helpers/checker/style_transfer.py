@@ -20,12 +20,13 @@ from nst_helpers.checker.adam import examine_optimize
 from nst_helpers.checker.calling import REQUIRED
 from nst_helpers.checker.draw import Draw, copied
 from nst_helpers.checker.flow import Exercise, likely, stopped
-from nst_helpers.checker.functions import elsewhere, result_kind
+from nst_helpers.checker.functions import accelerators, elsewhere, result_kind, wrong_there
 from nst_helpers.checker.lbfgs import examine_optimize_lbfgs
 from nst_helpers.checker.networks import small_vgg19
 from nst_helpers.checker.objective_mistakes import wrong_objective
 from nst_helpers.checker.objectives import (
     LAYERS,
+    OPERATIONS,
     STYLE_NAMES,
     Scene,
     Settings,
@@ -75,7 +76,9 @@ def _examine_make_target(answer: Callable, draw: Draw) -> list[Finding]:
     findings = list(_target_findings(answer, plain)) or list(_two_targets(answer, draw))
     for picture in others:
         findings = findings or list(_target_findings(answer, picture))
-    return findings or list(_target_elsewhere(answer, draw))
+    for device in ("meta", *accelerators()):
+        findings = findings or list(_target_elsewhere(answer, draw, device))
+    return findings
 
 
 def _target_findings(answer: Callable, picture: _Picture) -> Iterator[Finding]:
@@ -210,9 +213,9 @@ def _two_targets(answer: Callable, draw: Draw) -> Iterator[Finding]:
         yield Finding("behaviour", text, "shared-state")
 
 
-def _target_elsewhere(answer: Callable, draw: Draw) -> Iterator[Finding]:
+def _target_elsewhere(answer: Callable, draw: Draw, device: str) -> Iterator[Finding]:
     """Yield whether the target follows its content to a device that is not the CPU."""
-    content = draw.image(4, 5, dtype=torch.float32).to("meta")
+    content = draw.image(4, 5, dtype=torch.float32).to(device)
     with elsewhere():
         outcome = calling.call(answer, {"content": content})
     if outcome.error is not None:
@@ -221,7 +224,10 @@ def _target_elsewhere(answer: Callable, draw: Draw) -> Iterator[Finding]:
         cause = "wrong-device" if finding.cause == "raises" else finding.cause
         yield Finding("device", finding.text, cause)
         return
-    yield from result_kind(outcome.value, content, content, "the shape of content")
+    kind = list(result_kind(outcome.value, content, content, "the shape of content"))
+    yield from kind
+    if not kind:
+        yield from wrong_there(outcome.value, content, 1)
 
 
 def _examine_make_objective(answer: Callable, draw: Draw) -> list[Finding]:
@@ -404,7 +410,9 @@ def _objective_properties(answer: Callable, scene: Scene, draw: Draw) -> list[Fi
     """Return what is wrong that one value and gradient cannot show."""
     findings = _precomputed_findings(answer, draw)
     findings = findings or _start_findings(answer, scene)
-    return findings or _objective_elsewhere(answer, draw)
+    for device in ("meta", *accelerators()):
+        findings = findings or _objective_elsewhere(answer, draw, device)
+    return findings
 
 
 def _precomputed_findings(answer: Callable, draw: Draw) -> list[Finding]:
@@ -510,30 +518,31 @@ def _start_findings(answer: Callable, scene: Scene) -> list[Finding]:
     return []
 
 
-def _objective_elsewhere(answer: Callable, draw: Draw) -> list[Finding]:
+def _objective_elsewhere(answer: Callable, draw: Draw, device: str) -> list[Finding]:
     """Return whether the objective follows its inputs to a device that is not the CPU."""
     scene = _balanced(
         draw,
-        "pictures on another device than the CPU",
+        "pictures on another device than the CPU" if device == "meta" else f"device {device}",
         draw.image(17, 20, dtype=torch.float32),
         draw.image(18, 16, dtype=torch.float32),
         small_vgg19(draw, until=28, dtype=torch.float32),
         2,
         [draw.image(17, 20, dtype=torch.float32)],
     )
-    scene.content, scene.style = scene.content.to("meta"), scene.style.to("meta")
-    scene.model = scene.model.to("meta")
-    target = scene.targets[0].to("meta").requires_grad_()
+    right = torch.tensor(amounts_of(scene.settings) @ scene.measured(0)[0], device=device)
+    scene.content, scene.style = scene.content.to(device), scene.style.to(device)
+    scene.model = scene.model.to(device)
+    target = scene.targets[0].to(device).requires_grad_()
     try:
         with elsewhere():
             function = make(answer, scene, scene.settings, given=True)
-            loss_of(function, target, answer, scene.words)
+            loss = loss_of(function, target, answer, scene.words)
     except Wrong as wrong:
         first = wrong.findings[0]
         # On the CPU it worked, so the device is what it does not follow.
         cause = "wrong-device" if first.cause == "raises" else first.cause
         return [Finding("device", first.text, cause)]
-    return []
+    return list(wrong_there(loss, right.to(loss.dtype), OPERATIONS))
 
 
 MAKE_TARGET = Exercise(

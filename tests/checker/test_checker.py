@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
+import inspect
 import random
 import subprocess
 import sys
@@ -12,6 +15,8 @@ import torch
 
 from nst_helpers.checker import EXERCISES, NotYet, check, review
 from nst_helpers.checker.__main__ import main
+from nst_helpers.checker.functions import wrong_there
+from tests.checker import banks
 
 
 def gram_matrix(tensor):
@@ -330,3 +335,72 @@ def test_a_students_interrupt_still_interrupts():
 
     with pytest.raises(KeyboardInterrupt):
         review("gram_matrix", pressed)
+
+
+# --- other devices --------------------------------------------------------------------------------
+
+# These are tried with float32 once on the CPU, and then on each accelerator; the others are tried
+# on accelerators at the end.
+FLOAT32_ONCE = ("freeze", "optimize", "optimize_lbfgs")
+
+
+class _BrokenElsewhere:
+    """A right answer that goes wrong in the call that an accelerator is tried with."""
+
+    def __init__(self, exercise, answer):
+        self.exercise, self.answer = exercise, answer
+        self.asked = self.broke = False
+        self.singles = 0
+
+    def accelerators(self):
+        """Stand in for the accelerator that this machine may lack: the CPU once more."""
+        self.asked = True
+        return ["cpu"]
+
+    def now(self, first):
+        if self.broke or not self.asked:
+            return False
+        if self.exercise in FLOAT32_ONCE:
+            first = next(first.parameters()) if isinstance(first, torch.nn.Module) else first
+            self.singles += first.dtype == torch.float32
+            return self.singles == 2
+        return first.device.type != "meta"
+
+    def call(self, *arguments):
+        result = self.answer(*arguments)
+        if not self.now(arguments[0]):
+            return result
+        self.broke = True
+        if isinstance(result, torch.Tensor):
+            return result + 1
+        return (lambda target: result(target) + 1) if callable(result) else None
+
+
+def _patched_accelerators(monkeypatch, stand_in):
+    for name in ("adam", "feature_extraction", "functions", "get_features", "lbfgs"):
+        monkeypatch.setattr(f"nst_helpers.checker.{name}.accelerators", stand_in)
+    monkeypatch.setattr("nst_helpers.checker.style_transfer.accelerators", stand_in)
+
+
+@pytest.mark.parametrize("exercise", [name for name in EXERCISES if name != "LAYERS"])
+def test_an_accelerator_is_tried_where_there_is_one(exercise, monkeypatch):
+    importlib.import_module(f"tests.checker.banks.{exercise}")
+    right = next(s for s in banks.SAMPLES if s.exercise == exercise and s.causes is None).answer()
+    _patched_accelerators(monkeypatch, lambda: ["cpu"])
+    assert review(exercise, right).passed
+    broken = _BrokenElsewhere(exercise, right)
+    _patched_accelerators(monkeypatch, broken.accelerators)
+    names = list(inspect.signature(right).parameters.values())
+    # With the right answer's own signature, as answers are called by name, too.
+    spy = functools.wraps(right)(lambda *given, **named: broken.call(*given, *named.values()))
+    spy.__signature__ = inspect.Signature(names)
+    assert not review(exercise, spy).passed
+    assert broken.broke
+
+
+def test_values_that_are_wrong_on_an_accelerator_are_seen():
+    right = torch.arange(6.0).view(2, 3)
+    assert not list(wrong_there(right * (1 + 1e-7), right, 16))
+    (found,) = wrong_there(right * 1.01, right, 16)
+    assert found.cause == "wrong-device"
+    assert not list(wrong_there(right.to("meta"), right.to("meta"), 16))

@@ -360,6 +360,7 @@ class _BrokenElsewhere:
     def now(self, first):
         if self.broke or not self.asked:
             return False
+        first = next(iter(first.values())) if isinstance(first, dict) else first
         if self.exercise in FLOAT32_ONCE:
             first = next(first.parameters()) if isinstance(first, torch.nn.Module) else first
             self.singles += first.dtype == torch.float32

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from nst_helpers.checker.autotest import agree
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -19,6 +21,9 @@ else:
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONDA_NAMES = {"pytorch": "torch"}  # what PyPI's package is called on conda-forge
+# A measured value in a released notebook, and nbgrader's checksum of the cell that holds it.
+MEASUREMENT = re.compile(r"(?<=\"    ')\[.*?\](?=',\\n\")")
+WITHOUT_CHECKSUM = re.compile(r'"checksum": "\w+"')
 LESSONS = sorted(path.name for path in (ROOT / "solutions").iterdir() if path.is_dir())
 
 
@@ -106,9 +111,18 @@ def test_notebooks_are_what_nbgrader_makes_of_solutions(lesson, tmp_path):
         timeout=240,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    made = {path.name: path.read_bytes() for path in (tmp_path / lesson).iterdir()}
+    made = {path.name: path.read_text() for path in (tmp_path / lesson).iterdir()}
     folder = ROOT / "notebooks" / lesson
-    kept = {path.name: path.read_bytes() for path in _tracked() if path.parent == folder}
+    kept = {path.name: path.read_text() for path in _tracked() if path.parent == folder}
+    # Another processor rounds another way: measurements are compared as graded cells compare them.
+    measured = [MEASUREMENT.findall(text) for files in (made, kept) for text in files.values()]
+    assert len(measured[0]) == len(measured[-1])
+    for one, other in zip(measured[0], measured[-1], strict=True):
+        agree(json.loads(f'"{one}"'), json.loads(f'"{other}"'), "run make release")
+    made, kept = (
+        {name: WITHOUT_CHECKSUM.sub("", MEASUREMENT.sub("", text)) for name, text in files.items()}
+        for files in (made, kept)
+    )
     assert made == kept, "run make release, and commit what it changes"
 
 

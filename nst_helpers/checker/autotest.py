@@ -80,6 +80,8 @@ def _measured(value: Any) -> list[Any]:
         return ["dict", {_digest(repr(key)): _measured(item) for key, item in value.items()}]
     if isinstance(value, (list, tuple)):
         kind = "list" if isinstance(value, list) else "tuple"
+        if value and all(item is None or isinstance(item, (bool, str)) for item in value):
+            return [kind, len(value), _digest(repr(list(value)))]
         return [kind, [_measured(item) for item in value]]
     raise TypeError(f"A value of type {kind} cannot be measured; give its parts.")
 
@@ -115,7 +117,7 @@ def _difference(given: list[Any], wanted: list[Any]) -> str | None:
             return "its keys are not the ones asked for"
         pairs = [(given[1][key], wanted[1][key]) for key in wanted[1]]
         return next(filter(None, (_difference(*pair) for pair in pairs)), None)
-    if kind in ("list", "tuple"):
+    if kind in ("list", "tuple") and len(given) == len(wanted) == 2:
         if len(given[1]) != len(wanted[1]):
             return f"it has {len(given[1])} items, not {len(wanted[1])}"
         pairs = zip(given[1], wanted[1], strict=True)
@@ -124,7 +126,7 @@ def _difference(given: list[Any], wanted: list[Any]) -> str | None:
         relative = compare.tolerance(torch.float32, "cpu", _OPERATIONS)
         near = _near(given[1], wanted[1], relative * abs(wanted[1]))
         return None if near else "the number is not right"
-    return None if given[1] == wanted[1] else "the value is not right"
+    return None if given[1:] == wanted[1:] else "the value is not right"
 
 
 def _tensor_difference(given: list[Any], wanted: list[Any]) -> str | None:

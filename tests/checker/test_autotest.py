@@ -12,6 +12,7 @@ import nbformat
 import pytest
 import torch
 
+from nst_helpers.checker import NotYet
 from nst_helpers.checker.autotest import agree, measure
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,6 +77,10 @@ def test_order_and_sign_count():
         ({"a": torch.ones(2)}, {"a": torch.zeros(2)}, "values"),
         (True, 1, "type bool, not int"),
         ("conv4_1", "conv4_2", "value is not right"),
+        (["conv4_1", "conv4_2"], ["conv4_2", "conv4_1"], "value is not right"),
+        ([True, None], [True, False], "value is not right"),
+        ([1.0, True], [True, True], "value is not right"),
+        ((), ["a"], "type tuple, not list"),
     ],
 )
 def test_what_differs_is_said(given, wanted, words):
@@ -90,6 +95,8 @@ def test_what_differs_is_said(given, wanted, words):
         {"conv1_1": _tensor(), "conv2_1": _tensor(1)},
         [1.5, 2.5],
         {"0": "conv1_1"},
+        ["conv1_1", None, True],
+        [],
         None,
         True,
         torch.tensor(float("nan")),
@@ -117,6 +124,19 @@ def test_a_measurement_does_not_hold_the_values():
     for number in value.flatten().tolist():
         assert f"{number:.4f}" not in text
     assert len(json.loads(text)[-1]) == 4
+
+
+def test_a_measurement_does_not_hold_text_or_keys():
+    text = measure({"0": "conv1_1", "21": "conv4_2"})
+    assert "conv" not in text
+    assert "21" not in json.loads(text)[1]
+
+
+def test_what_differs_is_told_as_the_checker_tells_it():
+    with pytest.raises(NotYet) as caught:
+        agree(measure(torch.zeros(2)), measure(torch.ones(2)), "gram_matrix(image)")
+    lines = caught.value._render_traceback_()
+    assert lines == ["gram_matrix(image): not yet.", "  - its values are not right."]
 
 
 def test_what_cannot_be_measured_fails_when_the_assignment_is_built():

@@ -61,7 +61,8 @@ def agree(given: str, wanted: str, expression: str) -> None:
     """
     difference = _difference(json.loads(given), json.loads(wanted))
     if difference:
-        raise NotYet(Report(expression, (Finding("values", f"{difference}."),), ""))
+        text = f"{difference}; run the exercise's check cell to read why."
+        raise NotYet(Report(expression, (Finding("values", text),), ""))
 
 
 def _measured(value: Any) -> list[Any]:

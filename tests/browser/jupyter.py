@@ -52,3 +52,46 @@ def wait_until_all_ran(page: Page, seconds: float) -> list[dict[str, Any]]:
             return cells(page)
         page.wait_for_timeout(300)
     raise AssertionError(f"The notebook did not run through in {seconds} seconds.")
+
+
+def go_to_cell(page: Page, cell_id: str) -> None:
+    """Select the cell with this id, as a click into its margin does, and scroll to it."""
+    index = [cell["id"] for cell in cells(page)].index(cell_id)
+    page.evaluate(
+        """async index => {
+            const notebook = jupyterapp.shell.currentWidget.content;
+            notebook.activeCellIndex = index;
+            notebook.mode = 'command';
+            await notebook.scrollToItem(index, 'center');
+            notebook.activate();
+        }""",
+        index,
+    )
+
+
+def write_cell(page: Page, cell_id: str, source: str) -> None:
+    """Replace what stands in a cell from the keyboard."""
+    go_to_cell(page, cell_id)
+    page.keyboard.press("Enter")
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text(source)
+    page.keyboard.press("Escape")
+    written = next(cell["source"] for cell in cells(page) if cell["id"] == cell_id)
+    assert "".join(written) == source
+
+
+def run_cell(page: Page, cell_id: str, seconds: float = 60) -> list[dict[str, Any]]:
+    """Run one cell from the keyboard and return its outputs."""
+    before = _execution_count(page, cell_id)
+    go_to_cell(page, cell_id)
+    page.keyboard.press("Control+Enter")
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        page.wait_for_timeout(100)
+        if _execution_count(page, cell_id) not in (None, before):
+            return next(cell["outputs"] for cell in cells(page) if cell["id"] == cell_id)
+    raise AssertionError(f"Cell {cell_id} did not end in {seconds} seconds.")
+
+
+def _execution_count(page: Page, cell_id: str) -> int | None:
+    return next(cell["execution_count"] for cell in cells(page) if cell["id"] == cell_id)

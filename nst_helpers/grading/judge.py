@@ -8,18 +8,41 @@ process (``remote``, ``worker``, ``jail``). What comes out of that process are n
         for path in submissions:
             verdict = judge.judge("03_gram_matrix", path)
 
-A ``Judge`` keeps torch loaded in a process that workers are forked from, so it is made once and used
-for a whole class; each of several worker processes of a class-wide run has one of its own.
+A ``Judge`` keeps torch loaded in a process that workers are forked from, so it is made once and
+used for a whole class; each of several processes of a class-wide run has one of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import builtins
+import contextlib
+import io
+import json
+import re
+import signal
+import time
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from nst_helpers.attribution import images_folder
+from nst_helpers.checker import EXERCISES, NotYet
+from nst_helpers.checker.autotest import agree, measure
+from nst_helpers.errors import NstError
+from nst_helpers.grading import course, fresh, jail, worker
+from nst_helpers.grading.course import AGREE, Cell, Lesson
+from nst_helpers.grading.remote import WorkerGone
+from nst_helpers.grading.workers import Worker, Zygote
+
 SOLUTIONS = Path(__file__).resolve().parents[2] / "solutions"
+LONGEST_REASON = 300
+LONGEST_TEXT = 2_000
+LARGEST_NOTEBOOK = 32 << 20
+MOST_WORKERS = 6
 
 
 @dataclass(frozen=True)
@@ -111,6 +134,7 @@ class Judge:
         call_seconds: the longest that one call of a student's function, or one cell, may take.
         total_seconds: the longest that one submission may take.
         memory: how many bytes of memory a worker may use.
+        without: walls of the jail to leave out, for tests; see ``jail.protections``.
     """
 
     def __init__(
@@ -120,8 +144,16 @@ class Judge:
         call_seconds: float = 20.0,
         total_seconds: float = 60.0,
         memory: int = 2 << 30,
+        without: Sequence[str] = (),
     ) -> None:
-        raise NotImplementedError
+        self.solutions = solutions
+        self.call_seconds = call_seconds
+        self.total_seconds = total_seconds
+        self.memory = memory
+        self.without = tuple(without)
+        self._zygotes: dict[bool, Zygote] = {}
+        self._references: dict[str, _Reference] = {}
+        self._zygote(checker=False)
 
     def judge(
         self, lesson: str, notebook: Path | str | Sequence[Any], *, words: bool = True
@@ -130,23 +162,36 @@ class Judge:
 
         Args:
             lesson: the name of its folder in solutions/.
-            notebook: the submission's path, or its code cells' sources in order, as nbformat cells
-                or as text.
+            notebook: the submission's path, or its code cells in order, as nbformat cells or as
+                text.
             words: whether to ask the checker about exercises without full marks (slower).
 
         Raises:
             NstError: there is no such lesson, or the notebook cannot be read as one. Whatever the
                 student's code does ends up in the verdict.
         """
-        raise NotImplementedError
+        started = time.monotonic()
+        reference = self._reference(lesson)
+        cells = read_cells(notebook) if isinstance(notebook, (str, Path)) else notebook
+        trial = _Trial(self, reference, cells)
+        try:
+            marks = trial.marks()
+        finally:
+            trial.end()
+        said = trial.words(marks) if words else ()
+        facts = (*trial.facts, *self.missing())
+        seconds = time.monotonic() - started
+        return Verdict(lesson, marks, facts, said, trial.output, seconds)
 
     def missing(self) -> list[str]:
         """Return a sentence for each protection that this system does not offer."""
-        raise NotImplementedError
+        return jail.missing(self._zygote(checker=False).protections)
 
     def close(self) -> None:
         """End every process of this judge."""
-        raise NotImplementedError
+        for zygote in self._zygotes.values():
+            zygote.close()
+        self._zygotes.clear()
 
     def __enter__(self) -> Judge:
         return self
@@ -154,8 +199,350 @@ class Judge:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def fork(self, lesson: Lesson, until: float, *, checker: bool) -> Worker:
+        """Return a new worker for a submission to a lesson."""
+        return self._zygote(checker=checker).fork(
+            lesson.number,
+            [images_folder()],
+            memory=self.memory,
+            call_seconds=self.call_seconds,
+            until=until,
+        )
+
+    def _zygote(self, *, checker: bool) -> Zygote:
+        if checker not in self._zygotes:
+            self._zygotes[checker] = Zygote(checker=checker, without=self.without)
+        return self._zygotes[checker]
+
+    def _reference(self, name: str) -> _Reference:
+        if name not in self._references:
+            self._references[name] = _Reference(course.read_lesson(self.solutions, name))
+        return self._references[name]
+
 
 def judge(lesson: str, notebook: Path | str | Sequence[Any], *, words: bool = True) -> Verdict:
     """Return the verdict on one submission; to judge several, make a :class:`Judge` once."""
     with Judge() as court:
         return court.judge(lesson, notebook, words=words)
+
+
+def read_cells(path: Path | str) -> list[dict[str, Any]]:
+    """Return the code cells of a notebook file, whatever else is in it.
+
+    Raises:
+        NstError: it is no notebook, or larger than ``LARGEST_NOTEBOOK``.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise NstError(f"There is no notebook {path}; give the path of an .ipynb file.")
+    size = path.stat().st_size
+    if size > LARGEST_NOTEBOOK:
+        raise NstError(
+            f"{path} has {size >> 20} MB; at most {LARGEST_NOTEBOOK >> 20} are read. Clear its "
+            f"outputs and try again."
+        )
+    try:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        return [cell for cell in cells if cell.get("cell_type") == "code"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise NstError(f"{path} is not a notebook that can be read; open and save it.") from error
+
+
+class _Reference:
+    """What a lesson's own solutions do in its graded cells.
+
+    Attributes:
+        lesson: its cells.
+        needed: those that are run.
+        expected: for each graded cell what its AUTOTEST lines measure.
+        functions: the solutions by name.
+    """
+
+    def __init__(self, lesson: Lesson) -> None:
+        self.lesson = lesson
+        self.needed = lesson.needed()
+        self.expected: dict[str, dict[int, str]] = {}
+        self.functions: dict[str, Any] = {}
+        space = _new_space()
+        for cell in self.needed:
+            values = self.expected.setdefault(cell.id, {})
+            space[AGREE] = lambda number, value, values=values: values.update(
+                {number: measure(value)}
+            )
+            try:
+                with _quietly():
+                    exec(_compiled(cell.source, cell.id), space)
+            except Exception as error:
+                raise NstError(
+                    f"The solution of {lesson.name} stops in its own cell {cell.id!r} with "
+                    f"{type(error).__name__}: {error}"
+                ) from error
+            if cell.role == "solution":
+                names = course.names_defined(cell.source)
+                self.functions |= {name: space[name] for name in names}
+
+
+class _Trial:
+    """One submission before the judge.
+
+    Attributes:
+        facts: sentences for the instructor.
+        output: the beginning of what the student's cells printed.
+    """
+
+    def __init__(self, court: Judge, reference: _Reference, submission: Sequence[Any]) -> None:
+        self.court = court
+        self.reference = reference
+        self.until = time.monotonic() + court.total_seconds
+        self.cells = course.cells_to_run(reference.lesson, submission)
+        self.facts: dict[str, None] = {}
+        self.output = ""
+        self.worker: Worker | None = None
+        self.workers_left = MOST_WORKERS
+        self.skipped: set[int] = set()
+        self.hung: dict[str, str] = {}
+        self.generator = torch.Generator().manual_seed(int.from_bytes(_random_bytes(7), "big"))
+        forbidden = worker.forbidden(reference.lesson.number)
+        for name in course.engine_used([source for _, source in self.cells], forbidden):
+            self._note(f"A cell names {name}, which does what an exercise of this lesson asks for.")
+
+    # --- the worker -------------------------------------------------------------------------------
+
+    def _start(self, *, checker: bool = False) -> None:
+        """Fork a worker and let it run the student's cells; leave out a cell that ends it."""
+        while self.workers_left and time.monotonic() < self.until:
+            self.workers_left -= 1
+            self.worker = self.court.fork(self.reference.lesson, self.until, checker=checker)
+            cells = [[i, source] for i, source in self.cells if i not in self.skipped]
+            header = {"do": "load", "cells": cells, "seconds": self.court.call_seconds}
+            try:
+                self.worker.peer.request(header)
+                return
+            except WorkerGone as gone:
+                cell = self.worker.peer.progress
+                self.end()
+                if cell is None or cell in self.skipped:
+                    return
+                self.skipped.add(cell)
+                self._note(f"Code cell {cell + 1} was left out: {gone}{self._how_it_ended()}.")
+            except Exception as error:
+                self._note(f"The cells could not be run: {_said(error)}.")
+                return
+
+    def end(self) -> None:
+        """End the worker, if there is one."""
+        if self.worker is not None:
+            self.worker.end()
+            self.output = self.output or _printable(self.worker.output, LONGEST_TEXT)
+
+    def _how_it_ended(self) -> str:
+        code = self.worker.code if self.worker is not None else None
+        if code is None or code == -signal.SIGKILL:
+            return ""
+        if code < 0:
+            with contextlib.suppress(ValueError):
+                return f" ({signal.Signals(-code).name})"
+        return f" (exit code {code})"
+
+    def _ready(self, space: dict[str, Any]) -> None:
+        """See that there is a worker, and that the exercises' names stand for its functions."""
+        if self.worker is not None and not self.worker.peer.gone:
+            return
+        self._start()
+        for cell in self.reference.needed:
+            if cell.role == "solution" and space.get("__solved__", set()) >= {cell.id}:
+                self._bind(cell, space)
+
+    def _bind(self, cell: Cell, space: dict[str, Any]) -> None:
+        """Let each name that a solution cell defines stand for what the student's cell made it."""
+        space.setdefault("__solved__", set()).add(cell.id)
+        peer = self.worker.peer if self.worker is not None else None
+        for name in course.names_defined(cell.source):
+            space.pop(name, None)
+            if name in self.hung:
+                space[name] = _hung(self.hung[name])
+            elif peer is not None and not peer.gone:
+                with contextlib.suppress(Exception):
+                    space[name] = peer.request({"do": "get", "name": name})
+                    key = peer.names.get(id(space[name]))
+                    if key is not None:
+                        peer.exercises[key] = name
+
+    # --- marks ------------------------------------------------------------------------------------
+
+    def marks(self) -> tuple[CellMark, ...]:
+        """Run the lesson's cells with the student's functions, and return what each gives."""
+        space, marks = _new_space(), []
+        self._ready(space)
+        for cell in self.reference.needed:
+            if cell.role == "setup":
+                with _quietly():
+                    exec(_compiled(cell.source, cell.id), space)
+            elif cell.role == "solution":
+                self._bind(cell, space)
+            else:
+                self._ready(space)
+                marks.append(self._mark(cell, space))
+        return tuple(marks)
+
+    def _mark(self, cell: Cell, space: dict[str, Any]) -> CellMark:
+        reason = self._complaint(cell, space)
+        if reason is not None:
+            reason = _printable(" ".join(reason.split()), LONGEST_REASON) or "its tests do not hold"
+        return CellMark(
+            grade_id=cell.id,
+            exercise=cell.exercise,
+            title=cell.title,
+            points=cell.points if reason is None else 0.0,
+            max_points=cell.points,
+            bonus=cell.bonus,
+            hidden=cell.hidden,
+            passed=reason is None,
+            reason=reason or "",
+        )
+
+    def _complaint(self, cell: Cell, space: dict[str, Any]) -> str | None:
+        """Return why a graded cell gives no points, or None."""
+        peer = self.worker.peer if self.worker is not None else None
+        expected = self.reference.expected[cell.id]
+
+        def compared(number: int, value: Any) -> None:
+            agree(measure(value), expected[number], cell.expressions[number])
+
+        space[AGREE] = compared
+        tape = fresh.Tape()
+        try:
+            if peer is not None:
+                peer.tape = tape
+            with _quietly():
+                exec(_compiled(cell.source, cell.id), space)
+            if peer is None:
+                return None
+            peer.tape = None
+            with _quietly():
+                answers = {name: space.get(name) for name in self.reference.functions}
+                return fresh.complaint(tape, answers, self.reference.functions, self.generator)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            return self._reason(cell, error)
+        finally:
+            if peer is not None:
+                peer.tape = None
+                self._tidy()
+
+    def _tidy(self) -> None:
+        """Forget a cell's tensors; where the worker is gone, note why."""
+        peer = self.worker.peer
+        with contextlib.suppress(Exception):
+            peer.request({"do": "forget"})
+        peer.forget()
+        if peer.gone:
+            self.end()
+            name = peer.calling
+            why = f"{peer.gone}{self._how_it_ended()}"
+            self._note(f"{name}: {why}." if name else f"A call failed: {why}.")
+            self.hung[name] = peer.gone
+
+    def _reason(self, cell: Cell, error: BaseException) -> str:
+        if type(error).__name__ == worker.NotOwnWork.__name__:
+            self._note(f"{cell.exercise}: {error}.")
+            return f"not one's own work: {error}"
+        if isinstance(error, WorkerGone):
+            return str(error)
+        if isinstance(error, NotImplementedError):
+            return "nothing is written there yet"
+        if getattr(error, "student_line", None) is not None:
+            line = f", on the line `{error.student_line}`" if error.student_line else ""
+            return f"it stops with {_said(error)}{line}"
+        if cell.hidden:
+            return "a test that is not shown does not hold"
+        if isinstance(error, NotYet):
+            found = error.report.findings[0].text if error.report.findings else ""
+            return f"{error.report.exercise}: {found}"
+        return str(error) if isinstance(error, AssertionError) and str(error) else _said(error)
+
+    def _note(self, fact: str) -> None:
+        self.facts[_printable(fact, LONGEST_REASON)] = None
+
+    # --- words ------------------------------------------------------------------------------------
+
+    def words(self, marks: Sequence[CellMark]) -> tuple[Words, ...]:
+        """Return what the checker says about the exercises that did not get all their points."""
+        missed = dict.fromkeys(mark.exercise for mark in marks if not mark.passed)
+        wanted = [name for name in missed if name in EXERCISES and name not in self.hung]
+        said = {name: Words(name, f"{name}: {why}.", "endless") for name, why in self.hung.items()}
+        if wanted:
+            self.until = time.monotonic() + self.court.total_seconds
+            self.workers_left = MOST_WORKERS
+            for name in wanted:
+                if self.worker is None or self.worker.ended or self.worker.peer.gone:
+                    self._start(checker=True)
+                said |= self._asked(name)
+            self.end()
+        return tuple(said[name] for name in missed if name in said)
+
+    def _asked(self, name: str) -> dict[str, Words]:
+        try:
+            [[_, text, cause]] = self.worker.peer.request({"do": "review", "exercises": [name]})
+            text = _printable(str(text), LONGEST_TEXT)
+            known = isinstance(cause, str) and re.fullmatch(r"[a-z0-9_-]{1,60}", cause)
+            return {name: Words(name, text, cause if known else None)}
+        except WorkerGone as gone:
+            return {name: Words(name, f"{name}: {gone}.", None)}
+        except Exception:
+            return {}
+
+
+# --- parts ----------------------------------------------------------------------------------------
+
+
+def _new_space() -> dict[str, Any]:
+    """Return the names that a notebook's cells begin with."""
+    return {
+        "__name__": "__main__",
+        "__builtins__": builtins,
+        "display": lambda *_, **__: None,
+        "get_ipython": lambda: None,
+    }
+
+
+def _compiled(source: str, name: str) -> Any:
+    return compile(source, f"<{name}>", "exec", dont_inherit=True)
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Let nothing that a cell shows, prints or warns of reach the terminal."""
+    silence = io.StringIO()
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(silence),
+        contextlib.redirect_stderr(silence),
+    ):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _hung(why: str) -> Any:
+    def not_called_again(*_: Any, **__: Any) -> None:
+        raise WorkerGone(f"{why} when it was called before")
+
+    return not_called_again
+
+
+def _said(error: BaseException) -> str:
+    text = str(error).strip().split("\n")[0]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _printable(text: str, longest: int) -> str:
+    """Return text from a student's process without what a terminal or a page could obey."""
+    kept = "".join(c for c in text if c.isprintable() or c == "\n")
+    return kept if len(kept) <= longest else kept[: longest - 3] + "..."
+
+
+def _random_bytes(count: int) -> bytes:
+    import secrets
+
+    return secrets.token_bytes(count)

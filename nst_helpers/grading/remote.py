@@ -1,0 +1,847 @@
+"""Calling a student's function in another process as if it were here.
+
+Each side of a connection is a :class:`Peer`. A call sends its arguments and gets its result; both
+sides keep a table of the tensors, modules and functions that they have in common, so that
+
+- an argument that is returned, or handed to a call-back, is the caller's very object;
+- what a function changes in its arguments (numbers, ``.grad``, flags, training mode, hooks) is
+  changed in the caller's objects, too;
+- a gradient crosses the border: a tensor that was computed on the other side is made by an
+  ``autograd.Function`` whose backward asks that side for its vector-Jacobian product;
+- functions that are passed or returned can be called from the other side, to any depth.
+
+The judge trusts nothing of what it receives (``wire``); a worker trusts the judge, whose values are
+pickled. Source: PyTorch documentation, "Extending PyTorch", and "Autograd mechanics".
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import inspect
+import io
+import pickle
+import socket
+import sys
+import time
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import cloudpickle
+import torch
+from torch import Tensor, nn
+
+from nst_helpers.grading import wire
+from nst_helpers.grading.wire import Malformed
+
+MOST_SHARED = 20_000
+MOST_MESSAGES = 200_000
+MOST_TEXT = 2_000
+MOST_DEPTH = 40
+_PLAIN = (bool, int, float, str, type(None))
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+class WorkerGone(Exception):
+    """The other side ended, took too long or broke the protocol; the message says which."""
+
+
+class RemoteError(Exception):
+    """An exception of a class that only the other side knows."""
+
+
+class Opaque:
+    """Stands for an object that cannot travel; only its type's name is known."""
+
+
+class _LeftBehind:
+    """Stands for a hook that a function left on a module; does nothing."""
+
+    def __call__(self, *_: Any, **__: Any) -> None:
+        return None
+
+
+class Peer:
+    """One side of a connection.
+
+    Args:
+        sock: a connected stream socket.
+        prefix: what the keys of this side's objects begin with.
+        other: what the keys of the other side's objects begin with.
+        trusting: whether what comes is unpickled, and so what goes is not pickled.
+    """
+
+    def __init__(self, sock: socket.socket, prefix: str, other: str, *, trusting: bool) -> None:
+        self.sock = sock
+        self.prefix = prefix
+        self.other = other
+        self.trusting = trusting
+        self.count = 0
+        # The anchor makes the result of a Bridge require a gradient even where none of its inputs
+        # is known here.
+        self.anchor = torch.zeros((), requires_grad=True)
+        self.objects: dict[str, Any] = {}
+        self.names: dict[int, str] = {}
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop what is known of tensors and modules; functions stay."""
+        self.tensors: dict[str, Tensor] = {}
+        self.edges: dict[str, Any] = {}
+        self.edge_keys: dict[tuple[int, int], str] = {}
+        self.tensor_keys: dict[int, str] = {}
+        self.synced: dict[str, tuple] = {}
+        self.modules: dict[str, nn.Module] = {}
+        self.module_keys: dict[int, str] = {}
+        self.module_states: dict[str, tuple] = {}
+
+    # --- requests ---------------------------------------------------------------------------------
+
+    def request(self, header: dict[str, Any], value: Any = None) -> Any:
+        """Send a request, serve the requests that come before its reply, and return the reply."""
+        self._write(header, value)
+        while True:
+            reply, body = self._read()
+            if "do" in reply:
+                self._serve(reply, body)
+            else:
+                return self._outcome(reply, body)
+
+    def serve(self) -> None:
+        """Serve requests until the other side is gone."""
+        with contextlib.suppress(EOFError):
+            while True:
+                self._serve(*self._read())
+
+    def call(self, key: str, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """Call the other side's function ``key``."""
+        header = {"do": "call", "key": key, "grad": torch.is_grad_enabled()}
+        return self.request(header, (args, kwargs))
+
+    def _serve(self, header: dict[str, Any], body: memoryview) -> None:
+        try:
+            value = self._decode(header, body)
+            answer = self._perform(header, value)
+        except (Malformed, WorkerGone, EOFError):
+            raise
+        except BaseException as error:
+            self._write({"error": self._described_error(error)})
+            return
+        try:
+            self._write({}, answer)
+        except _CannotTravel as error:
+            self._write({"error": self._described_error(TypeError(str(error)))})
+
+    def _perform(self, header: dict[str, Any], value: Any) -> Any:
+        """Return the answer to one request."""
+        do, key = header.get("do"), header.get("key")
+        if do == "call":
+            args, kwargs = value
+            with torch.set_grad_enabled(header.get("grad") is not False):
+                return self._own(key)(*args, **kwargs)
+        if do == "vjp":
+            return self._products(header, value)
+        raise Malformed(f"there is no request {str(do)[:40]!r}")
+
+    def _own(self, key: Any) -> Callable:
+        function = self.objects.get(key) if isinstance(key, str) else None
+        if not callable(function) or not key.startswith(self.prefix):
+            raise Malformed("a function was called that was never given")
+        return function
+
+    def _read(self) -> tuple[dict[str, Any], memoryview]:
+        return wire.receive(self.sock)
+
+    def _write(self, header: dict[str, Any], value: Any = None) -> None:
+        message = _Message()
+        if self.trusting:
+            header["value"] = self._tree(value, message)
+            header["modules"] = self._module_changes()
+        else:
+            header["pickle"] = message.add(self._pickled(value, message))
+        if message.nodes:
+            header["nodes"] = self._described_nodes(message)
+        header["leaves"] = self._leaf_changes(message)
+        wire.send(self.sock, header, bytes(message.body))
+
+    def _outcome(self, header: dict[str, Any], body: memoryview) -> Any:
+        value = self._decode(header, body)
+        if "error" in header:
+            raise self._error(header["error"])
+        return value
+
+    def _decode(self, header: dict[str, Any], body: memoryview) -> Any:
+        """Return a message's value after what it says about shared objects has been done."""
+        try:
+            for leaf in header.get("leaves") or ():
+                self._take_leaf(leaf, body)
+            if header.get("nodes"):
+                self._take_nodes(header["nodes"], body)
+            if self.trusting:
+                return self._unpickled(_part(header["pickle"], body))
+            for change in header.get("modules") or ():
+                self._take_module(change)
+            return self._untree(header.get("value"), 0)
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            if self.trusting:
+                raise
+            raise Malformed(f"a message makes no sense ({type(error).__name__})") from error
+
+    # --- tensors ----------------------------------------------------------------------------------
+
+    def _register(self, key: str, tensor: Tensor) -> None:
+        if len(self.tensors) >= MOST_SHARED:
+            raise Malformed(f"more than {MOST_SHARED} tensors were exchanged")
+        self.tensors[key] = tensor
+        self.tensor_keys[id(tensor)] = key
+        self.edges[key] = edge = tensor.grad_fn
+        if edge is not None:
+            self.edge_keys[id(edge), tensor.output_nr] = key
+
+    def _key_of(self, tensor: Tensor, message: _Message) -> str:
+        """Return a tensor's key; a new one where it is not known, or is computed anew since."""
+        key = self.tensor_keys.get(id(tensor))
+        if key is not None and self.edges[key] is tensor.grad_fn:
+            return key
+        if str(tensor.dtype).removeprefix("torch.") not in wire.DTYPES or tensor.layout not in (
+            torch.strided,
+        ):
+            raise _CannotTravel(f"a tensor of {tensor.dtype}, {tensor.layout} cannot travel")
+        if tensor.grad_fn is not None:
+            for known in message.nodes:
+                if message.nodes[known] is tensor:
+                    return known
+            key = self._new_key()
+            message.nodes[key] = tensor
+        else:
+            key = self._new_key()
+            self._register(key, tensor)
+        return key
+
+    def _new_key(self) -> str:
+        self.count += 1
+        return f"{self.prefix}{self.count}"
+
+    def _leaf_changes(self, message: _Message) -> list[dict[str, Any]]:
+        """Return every shared tensor without a graph that differs from what was last said of it."""
+        changes = []
+        for key, tensor in self.tensors.items():
+            if self.edges[key] is not None or tensor.grad_fn is not None:
+                continue
+            state = _state(tensor)
+            before = self.synced.get(key)
+            if before is not None and before[:-1] == state[:-1]:
+                continue
+            self.synced[key] = state
+            _, _, numbers, requires_grad, grad, version = state
+            change = wire.described(tensor) | {"key": key, "requires_grad": requires_grad}
+            change["parameter"] = isinstance(tensor, nn.Parameter)
+            # A change that autograd was told of is one that it has to be told of over there, too.
+            change["told"] = before is None or version != before[-1]
+            change["data"] = None if numbers is None else message.add(numbers)
+            change["grad"] = None if grad is None else message.add(grad)
+            changes.append(change)
+        return changes
+
+    def _take_leaf(self, leaf: dict[str, Any], body: memoryview) -> None:
+        key = leaf["key"]
+        data = wire.tensor(leaf, _part(leaf["data"], body))
+        known = self.tensors.get(key)
+        if known is None:
+            self._check_key(key)
+            known = nn.Parameter(data, requires_grad=False) if leaf["parameter"] else data
+            self._register(key, known)
+        elif known.grad_fn is not None:
+            raise Malformed("a computed tensor was overwritten")
+        elif (known.shape, known.dtype, known.device) != (data.shape, data.dtype, data.device):
+            known.data = data
+        elif wire.raw(known) != wire.raw(data):
+            (known.detach() if leaf["told"] else known.data).copy_(data)
+        if known.requires_grad != bool(leaf["requires_grad"]):
+            known.requires_grad_(bool(leaf["requires_grad"]))
+        if leaf["grad"] is None:
+            known.grad = None
+        else:
+            plain = {name: leaf[name] for name in ("dtype", "shape", "meta")}
+            grad = wire.tensor(plain, _part(leaf["grad"], body))
+            if known.grad is None or known.grad.shape != grad.shape:
+                known.grad = grad
+            else:
+                known.grad.detach().copy_(grad)
+        self.synced[key] = _state(known)
+
+    def _described_nodes(self, message: _Message) -> dict[str, Any]:
+        """Return the tensors of a message that have a graph here, and what they are computed of."""
+        dependencies = self._dependencies(list(message.nodes.values()))
+        tensors = []
+        for key, tensor in message.nodes.items():
+            numbers = wire.raw(tensor)
+            data = None if numbers is None else message.add(numbers)
+            tensors.append(wire.described(tensor) | {"key": key, "data": data})
+        for key, tensor in message.nodes.items():
+            self._register(key, tensor)
+        return {"tensors": tensors, "of": dependencies}
+
+    def _dependencies(self, tensors: list[Tensor]) -> list[str]:
+        """Return the keys of the shared tensors that these were computed from."""
+        found: dict[str, None] = {}
+        seen = set()
+        waiting = [(tensor.grad_fn, tensor.output_nr) for tensor in tensors]
+        while waiting:
+            edge, number = waiting.pop()
+            if edge is None:
+                continue
+            known = self.edge_keys.get((id(edge), number))
+            if known is not None:
+                found[known] = None
+                continue
+            if edge in seen:
+                continue
+            seen.add(edge)
+            leaf = getattr(edge, "variable", None)
+            if leaf is not None and id(leaf) in self.tensor_keys:
+                found[self.tensor_keys[id(leaf)]] = None
+            waiting += edge.next_functions
+        return list(found)
+
+    def _take_nodes(self, nodes: dict[str, Any], body: memoryview) -> None:
+        data = [wire.tensor(each, _part(each["data"], body)) for each in nodes["tensors"]]
+        keys = [each["key"] for each in nodes["tensors"]]
+        if not all(each.is_floating_point() or each.is_complex() for each in data):
+            raise Malformed("whole numbers have no gradient")
+        for key in keys:
+            self._check_key(key)
+        known = [self.tensors[key] for key in nodes["of"]]
+        with torch.enable_grad():
+            made = _Bridge.apply(self, keys, nodes["of"], data, self.anchor, *known)
+        for key, tensor in zip(keys, made, strict=True):
+            self._register(key, tensor)
+
+    def _check_key(self, key: Any) -> None:
+        if not isinstance(key, str) or not key.startswith(self.other) or key in self.tensors:
+            raise Malformed("a key is not one that the other side may choose")
+
+    def _products(self, header: dict[str, Any], cotangents: list[Tensor | None]) -> list:
+        """Return the vector-Jacobian products that a backward on the other side asks for."""
+        given = [
+            (self.tensors[key], cotangent)
+            for key, cotangent in zip(header["keys"], cotangents, strict=True)
+            if cotangent is not None
+        ]
+        inputs = {key: self.tensors[key] for key in header["of"] if self.tensors[key].requires_grad}
+        if not inputs or not given:
+            return [None] * len(header["of"])
+        products = torch.autograd.grad(
+            [tensor for tensor, _ in given],
+            list(inputs.values()),
+            [cotangent for _, cotangent in given],
+            retain_graph=bool(header["keep"]),
+            allow_unused=True,
+        )
+        found = dict(zip(inputs, products, strict=True))
+        return [found.get(key) for key in header["of"]]
+
+    # --- modules ----------------------------------------------------------------------------------
+
+    def _module_key(self, module: nn.Module) -> str:
+        key = self.module_keys.get(id(module))
+        if key is None:
+            key = self._new_key()
+            self._keep_module(key, module)
+        return key
+
+    def _keep_module(self, key: str, module: nn.Module) -> None:
+        self.modules[key] = module
+        self.module_keys[id(module)] = key
+
+    def _module_changes(self) -> list[list]:
+        """Return the plain attributes and the numbers of hooks that changed, of each module."""
+        changes = []
+        for key, module in self.modules.items():
+            state = _module_state(module)
+            if self.module_states.get(key) != state:
+                self.module_states[key] = state
+                changes.append([key, *state])
+        return changes
+
+    def _take_module(self, change: list) -> None:
+        key, attributes, hooks = change
+        module = self.modules[key]
+        known = vars(module)
+        for name, value in attributes.items():
+            if type(known.get(name)) in _PLAIN and type(value) in _PLAIN and name in known:
+                known[name] = value
+        for place, count in zip(_HOOKS, hooks, strict=True):
+            table = getattr(module, place)
+            for number in range(len(table), min(int(count), 100)):
+                table[f"left behind {number}"] = _LeftBehind()
+
+    # --- functions and exceptions -----------------------------------------------------------------
+
+    def _function_key(self, function: Callable) -> str:
+        key = self.names.get(id(function))
+        if key is None:
+            if len(self.objects) >= MOST_SHARED:
+                raise _CannotTravel("too many functions were exchanged")
+            key = self._new_key()
+            self.objects[key], self.names[id(function)] = function, key
+        return key
+
+    def function(self, key: str, name: str, signature: inspect.Signature | None = None) -> Callable:
+        """Return a function that calls the other side's function ``key``."""
+        known = self.objects.get(key)
+        if known is not None:
+            return known
+
+        def remote(*args: Any, **kwargs: Any) -> Any:
+            return self.call(key, args, kwargs)
+
+        remote.__name__ = remote.__qualname__ = name
+        if signature is not None:
+            remote.__signature__ = signature
+        self.objects[key], self.names[id(remote)] = remote, key
+        return remote
+
+    def _described_error(self, error: BaseException) -> dict[str, Any]:
+        origin = self.names.get(id(error))
+        if origin is None:
+            origin = self._new_key()
+            self.objects[origin], self.names[id(error)] = error, origin
+        try:
+            text = str(error)[:MOST_TEXT]
+        except Exception:
+            text = ""
+        kinds = [kind.__name__ for kind in type(error).__mro__]
+        return {"key": origin, "kinds": kinds, "text": text, "line": self.line_of(error)}
+
+    def line_of(self, error: BaseException) -> str:
+        """Return the line of source that an exception came from, or nothing."""
+        return ""
+
+    def known_error(self, kinds: list[str]) -> type[Exception] | None:
+        """Return this side's own class of an exception, by name."""
+        return None
+
+    def note_backward(self, keys: list, cotangents: tuple, of: list, products: list) -> None:
+        """Take note of a backward that crossed the border."""
+
+    def _error(self, described: dict[str, Any]) -> BaseException:
+        """Return an exception to raise for one that was raised on the other side."""
+        key, kinds = described["key"], described["kinds"]
+        if not isinstance(key, str) or not isinstance(kinds, list):
+            raise Malformed("an exception is not described")
+        known = self.objects.get(key)
+        if isinstance(known, BaseException):
+            return known
+        names = [str(kind)[:80] for kind in kinds[:10]]
+        error = _made(self.known_error(names) or _error_class(names), described["text"])
+        error.student_line = str(described["line"])[:200]
+        self.objects[key], self.names[id(error)] = error, key
+        return error
+
+    # --- values from judge to worker: pickled -----------------------------------------------------
+
+    def _pickled(self, value: Any, message: _Message) -> bytes:
+        stream = io.BytesIO()
+        pickler = _Pickler(stream, self, message)
+        pickler.dump(value)
+        while pickler.waiting:
+            key, module = pickler.waiting.pop()
+            state = dict(vars(module))
+            pickler.dump((key, {name: _detached(item) for name, item in state.items()}))
+            self.module_states[key] = _module_state(module)
+        return stream.getvalue()
+
+    def _unpickled(self, data: memoryview | None) -> Any:
+        stream = io.BytesIO(data)
+        unpickler = _Unpickler(stream, self)
+        value = unpickler.load()
+        while stream.tell() < len(data):
+            key, state = unpickler.load()
+            vars(self.modules[key]).clear()
+            vars(self.modules[key]).update(state)
+            self.module_states[key] = _module_state(self.modules[key])
+        return value
+
+    # --- values from worker to judge: a tree of JSON ----------------------------------------------
+
+    def _tree(self, value: Any, message: _Message, depth: int = 0) -> Any:
+        if depth > MOST_DEPTH:
+            raise _CannotTravel("this is nested too deep")
+        kind = type(value)
+        if kind in (bool, float, str, type(None)):
+            return value
+        if kind is int:
+            return value if abs(value) < 1 << 63 else ["int", hex(value)[:10_000]]
+        if isinstance(value, Tensor):
+            return ["tensor", self._key_of(value, message)]
+        if isinstance(value, nn.Module) and id(value) in self.module_keys:
+            return ["module", self.module_keys[id(value)]]
+        if isinstance(value, (list, tuple)):
+            items = [self._tree(item, message, depth + 1) for item in list(value)]
+            name = "list" if isinstance(value, list) else "tuple"
+            return [name, items, "" if kind.__name__ == name else kind.__name__]
+        if isinstance(value, dict):
+            items = [
+                [self._tree(part, message, depth + 1) for part in item] for item in value.items()
+            ]
+            return ["dict", items, "" if kind is dict else kind.__name__]
+        for base in (float, int, str):
+            if isinstance(value, base):
+                return ["sub", base(value), kind.__name__]
+        if kind is torch.dtype:
+            return ["dtype", str(value).removeprefix("torch.")]
+        if callable(value) and not isinstance(value, type):
+            name = getattr(value, "__name__", kind.__name__)
+            described = self._described_signature(value, message, depth)
+            return ["function", self._function_key(value), str(name)[:80], described]
+        return ["opaque", kind.__name__]
+
+    def _described_signature(self, function: Callable, message: _Message, depth: int) -> Any:
+        """Return names, kinds and defaults of a function's arguments, or None."""
+        try:
+            parameters = inspect.signature(function).parameters.values()
+        except (TypeError, ValueError):
+            return None
+        described = []
+        for each in parameters:
+            default = []
+            if each.default is not inspect.Parameter.empty:
+                default = [self._tree(each.default, message, depth + 1)]
+            described.append([each.name, int(each.kind), default])
+        return described
+
+    def _untree(self, tree: Any, depth: int) -> Any:
+        if depth > 2 * MOST_DEPTH:
+            raise Malformed("a value is nested too deep")
+        if type(tree) in _PLAIN:
+            return tree
+        tag, payload, *rest = tree
+        if tag == "tensor":
+            return self.tensors[payload]
+        if tag == "module":
+            return self.modules[payload]
+        if tag in ("list", "tuple"):
+            items = [self._untree(item, depth + 1) for item in payload]
+            return _subclass(list if tag == "list" else tuple, rest[0])(items)
+        if tag == "dict":
+            pairs = [[self._untree(part, depth + 1) for part in item] for item in payload]
+            return _subclass(dict, rest[0])(pairs)
+        if tag == "sub" and type(payload) in (float, int, str):
+            return _subclass(type(payload), rest[0])(payload)
+        if tag == "int":
+            return int(payload, 16)
+        if tag == "dtype":
+            return wire.DTYPES[payload]
+        if tag == "function":
+            return self._taken_function(payload, *rest, depth)
+        if tag == "opaque":
+            return _subclass(Opaque, payload)()
+        raise Malformed(f"there is no value of kind {str(tag)[:40]!r}")
+
+    def _taken_function(self, key: str, name: str, described: Any, depth: int) -> Callable:
+        if key.startswith(self.prefix):
+            return self._own(key)
+        if not key.startswith(self.other) or len(self.objects) >= MOST_SHARED:
+            raise Malformed("a function's key is not one")
+        signature = None
+        if described is not None:
+            signature = inspect.Signature(
+                inspect.Parameter(
+                    str(each),
+                    inspect._ParameterKind(kind),
+                    default=self._untree(default[0], depth + 1) if default else REQUIRED,
+                )
+                for each, kind, default in described
+            )
+        return self.function(key, str(name)[:80], signature)
+
+
+REQUIRED = inspect.Parameter.empty
+
+
+class JudgePeer(Peer):
+    """The judge's side: limits on time, and no trust.
+
+    Attributes:
+        progress: the number of the cell that the worker last said it was about to run.
+        exercises: the names of the student's functions, by key.
+        calling: the exercise that was called last.
+        tape: what notes the calls that the judge makes itself, not those in the course of another.
+        gone: why there is no worker any more, or nothing.
+    """
+
+    def __init__(self, sock: socket.socket, call_seconds: float, until: float) -> None:
+        super().__init__(sock, "j", "w", trusting=False)
+        self.call_seconds = call_seconds
+        self.until = until
+        self.progress: int | None = None
+        self.exercises: dict[str, str] = {}
+        self.calling = ""
+        self.tape: Any = None
+        self.classes: dict[str, type] = {}
+        self.gone = ""
+        self.messages_left = MOST_MESSAGES
+        self._call_until: float | None = None
+
+    def call(self, key: str, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """Call a student's function, and note it on the tape."""
+        if self._call_until is not None:
+            return super().call(key, args, kwargs)
+        self.calling = self.exercises.get(key, self.calling)
+        if self.tape is None or self.tape.full:
+            return super().call(key, args, kwargs)
+        noted = self.tape.begin(self.exercises.get(key) or self.objects[key], (args, kwargs))
+        result = super().call(key, args, kwargs)
+        self.tape.finish(noted, result)
+        return result
+
+    def note_backward(self, keys: list, cotangents: tuple, of: list, products: list) -> None:
+        """Note on the tape a backward that the judge asked for itself."""
+        if self.tape is not None and self._call_until is None:
+            outputs, inputs = ([self.tensors[key] for key in each] for each in (keys, of))
+            self.tape.backward(outputs, list(cotangents), inputs, products)
+
+    @contextlib.contextmanager
+    def _in_time(self) -> Iterator[None]:
+        """Let a request, and all that it leads to, take as long as one call may."""
+        outermost = self._call_until is None
+        if outermost:
+            self._call_until = min(time.monotonic() + self.call_seconds, self.until)
+        try:
+            yield
+        finally:
+            if outermost:
+                self._call_until = None
+
+    def request(self, header: dict[str, Any], value: Any = None) -> Any:
+        """Send a request and return its reply.
+
+        Raises:
+            WorkerGone: there is none, and there will be none.
+        """
+        if self.gone:
+            raise WorkerGone(self.gone)
+        try:
+            with self._in_time():
+                return super().request(header, value)
+        except TimeoutError:
+            self._give_up("it took too long")
+        except (EOFError, OSError):
+            self._give_up("its process ended")
+        except Malformed as error:
+            self._give_up(f"its process sent what no answer sends: {error}")
+
+    def _give_up(self, why: str) -> None:
+        self.gone = why
+        self.sock.close()
+        raise WorkerGone(why) from None
+
+    def _read(self) -> tuple[dict[str, Any], memoryview]:
+        while True:
+            header, body = wire.receive(self.sock, self._call_until)
+            self.messages_left -= 1
+            if self.messages_left < 0:
+                raise Malformed("too many messages")
+            if "progress" not in header:
+                return header, body
+            # Each of a submission's cells may take as long as a call.
+            self.progress = header["progress"] if type(header["progress"]) is int else None
+            self._call_until = min(time.monotonic() + self.call_seconds + 1, self.until)
+
+    def known_error(self, kinds: list[str]) -> type[Exception] | None:
+        """Return the class of that name that the judge sent to the worker."""
+        found = self.classes.get(kinds[0]) if kinds else None
+        return found if found is not None and issubclass(found, Exception) else None
+
+
+# --- parts --------------------------------------------------------------------------------------
+
+
+class _CannotTravel(Exception):
+    """A value that no message can hold."""
+
+
+class _Message:
+    """What is being written: bytes, and tensors with a graph that the other side does not know."""
+
+    def __init__(self) -> None:
+        self.body = bytearray()
+        self.nodes: dict[str, Tensor] = {}
+
+    def add(self, data: bytes) -> list[int]:
+        self.body += data
+        return [len(self.body) - len(data), len(data)]
+
+
+def _part(place: Any, body: memoryview) -> memoryview | None:
+    if place is None:
+        return None
+    offset, length = place
+    if type(offset) is not int or type(length) is not int:
+        raise Malformed("a place in a message is not one")
+    if offset < 0 or length < 0 or offset + length > len(body):
+        raise Malformed("a place in a message lies outside of it")
+    return body[offset : offset + length]
+
+
+class _Bridge(torch.autograd.Function):
+    """Makes tensors of another process part of this one's graph."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        peer: Peer,
+        keys: list[str],
+        of: list[str],
+        data: list[Tensor],
+        anchor: Tensor,
+        *inputs: Tensor,
+    ) -> tuple[Tensor, ...]:
+        ctx.peer, ctx.keys, ctx.of = peer, keys, of
+        ctx.set_materialize_grads(False)
+        return tuple(data)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:
+        if not ctx.of:
+            return (None,) * 5
+        header = {"do": "vjp", "keys": ctx.keys, "of": ctx.of, "keep": _keeps_graph()}
+        products = ctx.peer.request(header, list(cotangents))
+        if not isinstance(products, list) or len(products) != len(ctx.of):
+            raise Malformed("not every input got a gradient")
+        if not all(product is None or isinstance(product, Tensor) for product in products):
+            raise Malformed("a gradient is no tensor")
+        ctx.peer.note_backward(ctx.keys, cotangents, ctx.of, products)
+        return (None,) * 5 + tuple(products)
+
+
+def _keeps_graph() -> bool:
+    """Return whether the backward that is running was told to keep its graph."""
+    return torch._C._autograd._get_current_graph_task_keep_graph()
+
+
+def _state(tensor: Tensor) -> tuple:
+    """Return all about a tensor without a graph that the two sides keep alike."""
+    grad = tensor.grad
+    plain = grad is not None and grad.dtype == tensor.dtype and grad.shape == tensor.shape
+    return (
+        (tensor.dtype, tensor.shape),
+        tensor.device.type,
+        wire.raw(tensor),
+        tensor.requires_grad,
+        wire.raw(grad) if plain else None,
+        tensor._version,
+    )
+
+
+def _module_state(module: nn.Module) -> tuple[dict[str, Any], list[int]]:
+    attributes = {
+        name: value
+        for name, value in vars(module).items()
+        if type(value) in _PLAIN and not name.startswith("_")
+    }
+    return attributes, [len(getattr(module, place, ())) for place in _HOOKS]
+
+
+def _detached(value: Any) -> Any:
+    """Return a copy of a module's table, so that the two sides never share one in one process."""
+    return value.copy() if isinstance(value, dict) else value
+
+
+class _Pickler(cloudpickle.Pickler):
+    """Pickles values; shared objects by their keys."""
+
+    def __init__(self, stream: io.BytesIO, peer: Peer, message: _Message) -> None:
+        super().__init__(stream)
+        self.peer = peer
+        self.message = message
+        self.waiting: list[tuple[str, nn.Module]] = []
+        self.sent: set[str] = set()
+        self.methods: set[int] = set()
+
+    def persistent_id(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return "tensor", self.peer._key_of(value, self.message)
+        if isinstance(value, nn.Module):
+            key = self.peer._module_key(value)
+            if key not in self.sent:
+                self.sent.add(key)
+                self.waiting.append((key, value))
+            return "module", key, type(value)
+        if isinstance(value, _FUNCTIONS) and not self._travels(value):
+            key = self.peer._function_key(value)
+            return "function", key, getattr(value, "__name__", "function")
+        if isinstance(value, type):
+            self._note_methods(value)
+        return None
+
+    def _note_methods(self, kind: type) -> None:
+        """Let the methods of a class travel with it; only they are not called back."""
+        if _root(kind) in _BY_NAME:
+            return
+        if isinstance(self.peer, JudgePeer):
+            self.peer.classes[kind.__name__] = kind
+        for item in vars(kind).values():
+            for function in (item, getattr(item, "__func__", None), getattr(item, "fget", None)):
+                self.methods.add(id(function))
+
+    def _travels(self, function: Any) -> bool:
+        """Return whether a function is sent; all others stay and are called back."""
+        if id(function) in self.methods:
+            return True
+        name = getattr(function, "__qualname__", "<")
+        return _root(function) in _BY_NAME and "<" not in name and _is_function(function)
+
+
+_FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
+# Where functions and classes are the same on both sides.
+_BY_NAME = {*sys.stdlib_module_names, "torch", "torchvision", "numpy", "cloudpickle"} - {"__main__"}
+
+
+def _root(value: Any) -> str:
+    return (getattr(value, "__module__", None) or "").split(".")[0]
+
+
+def _is_function(function: Any) -> bool:
+    """Return whether this is a function of a module, and no method bound to an object."""
+    bound_to = getattr(function, "__self__", None)
+    return bound_to is None or isinstance(bound_to, types.ModuleType)
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, stream: io.BytesIO, peer: Peer) -> None:
+        super().__init__(stream)
+        self.peer = peer
+
+    def persistent_load(self, pid: tuple) -> Any:
+        kind, key, *rest = pid
+        if kind == "tensor":
+            return self.peer.tensors[key]
+        if kind == "function":
+            return self.peer.function(key, *rest)
+        if key not in self.peer.modules:
+            self.peer._keep_module(key, rest[0].__new__(rest[0]))
+        return self.peer.modules[key]
+
+
+def _subclass(base: type, name: Any) -> type:
+    """Return ``base``, or a class of that name that derives from it."""
+    return base if not name else type(str(name)[:80], (base,), {})
+
+
+def _error_class(names: list[str]) -> type[Exception]:
+    """Return the built-in exception of that name, or a class of that name."""
+    for index, name in enumerate(names):
+        kind = getattr(builtins, name, None)
+        if isinstance(kind, type) and issubclass(kind, Exception):
+            return kind if index == 0 else type(names[0], (kind,), {})
+    return type(names[0] if names else "Exception", (RemoteError,), {})
+
+
+def _made(kind: type[Exception], text: Any) -> Exception:
+    """Return an exception of a class whose constructor may want anything."""
+    error = kind.__new__(kind, str(text)[:MOST_TEXT])
+    error.args = (str(text)[:MOST_TEXT],)
+    return error

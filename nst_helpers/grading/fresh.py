@@ -10,7 +10,6 @@ shape alone gives its points to any numbers. So an honest answer gets the marks 
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from nst_helpers.checker import compare
-from nst_helpers.grading.remote import WorkerGone
+from nst_helpers.grading.remote import WorkerGone, copied_module
 
 MOST_CALLS = 24
 MOST_NUMBERS = 4_000_000
@@ -119,7 +118,7 @@ class Tape:
         if isinstance(value, Tensor):
             return self._input(value)
         if isinstance(value, nn.Module):
-            return copy.deepcopy(value)
+            return copied_module(value)
         if type(value) in (list, tuple):
             return type(value)(self._noted(item) for item in value)
         if type(value) is dict:
@@ -230,7 +229,7 @@ class _Replay:
         if isinstance(noted, _Input):
             return self.tensors[noted.number]
         if isinstance(noted, nn.Module):
-            return copy.deepcopy(noted)
+            return copied_module(noted)
         if type(noted) in (list, tuple):
             return type(noted)(self._value(item) for item in noted)
         if type(noted) is dict:

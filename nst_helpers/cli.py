@@ -1,4 +1,4 @@
-"""The command line: ``nst stylize``, ``nst weights`` and ``nst doctor``.
+"""The command line: ``nst stylize``, ``nst weights``, ``nst grade`` and ``nst doctor``.
 
 Exit status 0 means success, 1 an error told in one sentence, 2 a wrong call, 130 an interrupt.
 """
@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_stylize(commands)
     _add_weights(commands)
+    _add_grade(commands)
     doctor = commands.add_parser("doctor", help="check this machine, one line for each thing")
     doctor.set_defaults(run=_doctor)
     return parser
@@ -136,6 +137,25 @@ def _weights(options: argparse.Namespace) -> int:
     if options.action == "where":
         return 0
     return int(any(status.state != "ready" for status in statuses if status.name in needed))
+
+
+def _add_grade(commands: argparse._SubParsersAction) -> None:
+    grade = commands.add_parser("grade", help="grade what a class handed in to nbgrader")
+    grade.add_argument("lessons", nargs="+", metavar="LESSON", help="such as 03_gram_matrix")
+    grade.add_argument("--student", default="*", metavar="GLOB", help="only these students")
+    grade.add_argument(
+        "--jobs", type=_number(int, 1), help="processes; one for each core if not given"
+    )
+    grade.add_argument("--scheduler", metavar="ADDRESS", help="let a Dask cluster do the work")
+    grade.set_defaults(run=_grade)
+
+
+def _grade(options: argparse.Namespace) -> int:
+    from nst_helpers.grading.classroom import grade
+
+    return grade(
+        options.lessons, students=options.student, jobs=options.jobs, scheduler=options.scheduler
+    )
 
 
 def _doctor(options: argparse.Namespace) -> int:

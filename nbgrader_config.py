@@ -4,9 +4,11 @@ import os
 import sys
 from pathlib import Path
 
+from nbconvert.preprocessors import ClearMetadataPreprocessor, CSSHTMLHeaderPreprocessor
 from nbgrader import preprocessors as stock
+from nbgrader.apps import api, autogradeapp
 
-from nst_helpers.grading import release
+from nst_helpers.grading import plugins, release, repair
 
 c = get_config()
 root = Path(__file__).resolve().parent
@@ -43,9 +45,32 @@ c.GenerateAssignment.preprocessors = [
     stock.ComputeChecksums,
     stock.CheckCellMetadata,
 ]
-c.ClearSolutions.code_stub = {
-    "python": '# YOUR CODE HERE\nraise NotImplementedError("not written yet")'
-}
-c.Exchange.root = str(volatile / "exchange")
+c.ClearSolutions.code_stub = {"python": repair.STUB}
+
+# Grading. nbgrader has no setting for the class that grades; these two modules use it, the command
+# line's and formgrader's.
+autogradeapp.Autograde = api.Autograde = plugins.Autograde
+c.Autograde.repaired_directory = str(volatile / "repaired")
+c.Autograde.autograde_preprocessors = [
+    stock.Execute,
+    plugins.StderrIsNoError,
+    ClearMetadataPreprocessor,
+    stock.LimitOutput,
+    stock.SaveAutoGrades,
+    stock.AssignLatePenalties,
+    stock.CheckCellMetadata,
+]
+c.GenerateFeedback.preprocessors = [
+    stock.GetGrades,
+    plugins.HideTests,
+    CSSHTMLHeaderPreprocessor,
+]
+c.ExportPlugin.to = str(volatile / "grades.csv")
+
+# The exchange: a folder that students and teachers share, if there is one.
+c.Exchange.root = os.environ.get("NST_EXCHANGE", str(volatile / "exchange"))
+c.Exchange.cache = str(volatile / "cache")
+c.ExchangeFactory.collect = plugins.Collect
+c.ExchangeFactory.release_feedback = plugins.ReleaseFeedback
 
 volatile.mkdir(exist_ok=True)

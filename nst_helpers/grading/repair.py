@@ -36,7 +36,8 @@ STUB = '# YOUR CODE HERE\nraise NotImplementedError("not written yet")'
 _ELSEWHERE = "# This answer stands in another cell."
 # Cells that are passed over when a lesson is graded.
 _DEMONSTRATION = "skip-execution"
-_NEEDS_ANSWER = "needs-answer"
+# What uses an answer carries one of these, in solutions/ and in notebooks/.
+_USES_ANSWER = {"needs-answer", "raises-exception"}
 # Texts more alike than this are the same cell, changed.
 _ALIKE = 0.7
 # Comparing texts takes time: so many cells of so many characters, and no more.
@@ -175,8 +176,8 @@ def _of_folder(folder: Path, reference: NotebookNode, name: str) -> Repaired:
     path = candidates[best]
     notes = list(readings[best].notes)
     if path != folder / name:
-        others = f", of {len(candidates)} notebooks" if len(candidates) > 1 else ""
-        notes.insert(0, f"{path.relative_to(folder)}{others}, was graded as {name}.")
+        others = f", one of {len(candidates)} notebooks," if len(candidates) > 1 else ""
+        notes.insert(0, f"{path.relative_to(folder)}{others} was graded as {name}.")
     return Repaired(readings[best].notebook, tuple(notes), readings[best].answered)
 
 
@@ -499,9 +500,8 @@ def _remarks(
 
 def _is_setup(entry: _Wanted) -> bool:
     """Return whether tests may rely on what this cell defines."""
-    tags = entry.cell.metadata.get("tags", [])
     code = entry.role == "free" and entry.cell.cell_type == "code"
-    return code and _DEMONSTRATION not in tags and _NEEDS_ANSWER not in tags
+    return code and not {_DEMONSTRATION, *_USES_ANSWER} & set(entry.cell.metadata.get("tags", []))
 
 
 def _listed(names: Sequence[str] | frozenset[str]) -> str:

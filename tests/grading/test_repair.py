@@ -669,7 +669,9 @@ def test_a_renamed_notebook_counts(solved, tmp_path, name):
 
 def test_an_untouched_notebook_gives_way_to_an_answered_copy(solved, tmp_path):
     files = {"lesson.ipynb": _bytes(_released()), "lesson-Copy1.ipynb": _bytes(solved)}
-    _check(_of_folder(_folder(tmp_path, files)), FULL, "lesson-Copy1.ipynb, of 2 notebooks")
+    _check(
+        _of_folder(_folder(tmp_path, files)), FULL, "lesson-Copy1.ipynb, one of 2 notebooks, was"
+    )
 
 
 def test_an_empty_folder_and_a_folder_as_notebook_are_said(tmp_path):

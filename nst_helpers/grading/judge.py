@@ -27,8 +27,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from nst_helpers.attribution import images_folder
 from nst_helpers.checker import EXERCISES, NotYet
 from nst_helpers.checker.autotest import agree, measure
@@ -301,7 +299,6 @@ class _Trial:
         self.workers_left = MOST_WORKERS
         self.skipped: set[int] = set()
         self.hung: dict[str, str] = {}
-        self.generator = torch.Generator().manual_seed(int.from_bytes(_random_bytes(7), "big"))
         forbidden = worker.forbidden(reference.lesson.number)
         for name in course.engine_used([source for _, source in self.cells], forbidden):
             self._note(f"A cell names {name}, which does what an exercise of this lesson asks for.")
@@ -372,7 +369,7 @@ class _Trial:
 
     def marks(self) -> tuple[CellMark, ...]:
         """Run the lesson's cells with the student's functions, and return what each gives."""
-        space, marks = _new_space(), []
+        space, reasons, tapes = _new_space(), {}, {}
         self._ready(space)
         for cell in self.reference.needed:
             if cell.role == "setup":
@@ -382,27 +379,16 @@ class _Trial:
                 self._bind(cell, space)
             else:
                 self._ready(space)
-                marks.append(self._mark(cell, space))
-        return tuple(marks)
-
-    def _mark(self, cell: Cell, space: dict[str, Any]) -> CellMark:
-        reason = self._complaint(cell, space)
-        if reason is not None:
-            reason = _printable(" ".join(reason.split()), LONGEST_REASON) or "its tests do not hold"
-        return CellMark(
-            grade_id=cell.id,
-            exercise=cell.exercise,
-            title=cell.title,
-            points=cell.points if reason is None else 0.0,
-            max_points=cell.points,
-            bonus=cell.bonus,
-            hidden=cell.hidden,
-            passed=reason is None,
-            reason=reason or "",
+                tapes[cell.id] = fresh.Tape()
+                reasons[cell.id] = self._complaint(cell, space, tapes[cell.id])
+        passed = [cell for cell in self.reference.lesson.graded if reasons.get(cell.id, "") is None]
+        reasons |= self._asked_again(passed, tapes)
+        return tuple(
+            _mark(cell, reasons[cell.id]) for cell in self.reference.needed if cell.id in reasons
         )
 
-    def _complaint(self, cell: Cell, space: dict[str, Any]) -> str | None:
-        """Return why a graded cell gives no points, or None."""
+    def _complaint(self, cell: Cell, space: dict[str, Any], tape: fresh.Tape) -> str | None:
+        """Return why a graded cell gives no points on its own inputs, or None."""
         peer = self.worker.peer if self.worker is not None else None
         expected = self.reference.expected[cell.id]
 
@@ -410,18 +396,12 @@ class _Trial:
             agree(measure(value), expected[number], cell.expressions[number])
 
         space[AGREE] = compared
-        tape = fresh.Tape()
         try:
             if peer is not None:
                 peer.tape = tape
             with _quietly():
                 exec(_compiled(cell.source, cell.id), space)
-            if peer is None:
-                return None
-            peer.tape = None
-            with _quietly():
-                answers = {name: space.get(name) for name in self.reference.functions}
-                return fresh.complaint(tape, answers, self.reference.functions, self.generator)
+            return None
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -430,6 +410,34 @@ class _Trial:
             if peer is not None:
                 peer.tape = None
                 self._tidy()
+
+    def _asked_again(
+        self, passed: Sequence[Cell], tapes: dict[str, fresh.Tape]
+    ) -> dict[str, str | None]:
+        """Return why cells that passed give no points after all: wrong on fresh inputs.
+
+        Another worker is asked, in which nothing is left of the first inputs.
+        """
+        passed = [cell for cell in passed if tapes[cell.id].calls]
+        if not passed or self.worker is None:
+            return {}
+        first, self.worker = self.worker, None
+        reasons, drawn, space = {}, fresh.Fresh(), {}
+        for cell in self.reference.needed:
+            if cell.role == "solution":
+                space.setdefault("__solved__", set()).add(cell.id)
+        for cell in passed:
+            self._ready(space)
+            answers = {name: space.get(name) for name in self.reference.functions}
+            with _quietly():
+                reasons[cell.id] = fresh.complaint(
+                    tapes[cell.id], answers, self.reference.functions, drawn
+                )
+            if self.worker is not None:
+                self._tidy()
+        self.end()
+        first.end()
+        return reasons
 
     def _tidy(self) -> None:
         """Forget a cell's tensors; where the worker is gone, note why."""
@@ -494,6 +502,22 @@ class _Trial:
             return {}
 
 
+def _mark(cell: Cell, reason: str | None) -> CellMark:
+    if reason is not None:
+        reason = _printable(" ".join(reason.split()), LONGEST_REASON) or "its tests do not hold"
+    return CellMark(
+        grade_id=cell.id,
+        exercise=cell.exercise,
+        title=cell.title,
+        points=cell.points if reason is None else 0.0,
+        max_points=cell.points,
+        bonus=cell.bonus,
+        hidden=cell.hidden,
+        passed=reason is None,
+        reason=reason or "",
+    )
+
+
 # --- parts ----------------------------------------------------------------------------------------
 
 
@@ -540,9 +564,3 @@ def _printable(text: str, longest: int) -> str:
     """Return text from a student's process without what a terminal or a page could obey."""
     kept = "".join(c for c in text if c.isprintable() or c == "\n")
     return kept if len(kept) <= longest else kept[: longest - 3] + "..."
-
-
-def _random_bytes(count: int) -> bytes:
-    import secrets
-
-    return secrets.token_bytes(count)

@@ -41,6 +41,7 @@ MOST_MESSAGES = 200_000
 MOST_TEXT = 2_000
 MOST_DEPTH = 40
 _PLAIN = (bool, int, float, str, type(None))
+_PARTS = ("_parameters", "_buffers", "_modules")
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -158,7 +159,7 @@ class Peer:
         message = _Message()
         if self.trusting:
             header["value"] = self._tree(value, message)
-            header["modules"] = self._module_changes()
+            header["modules"] = self._module_changes(message)
         else:
             header["pickle"] = message.add(self._pickled(value, message))
         if message.nodes:
@@ -181,9 +182,9 @@ class Peer:
                 self._take_nodes(header["nodes"], body)
             if self.trusting:
                 return self._unpickled(_part(header["pickle"], body))
-            for change in header.get("modules") or ():
-                self._take_module(change)
-            return self._untree(header.get("value"), 0)
+            value = self._untree(header.get("value"), 0)
+            self._take_modules(header.get("modules") or [])
+            return value
         except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             if self.trusting:
                 raise
@@ -356,27 +357,41 @@ class Peer:
         self.modules[key] = module
         self.module_keys[id(module)] = key
 
-    def _module_changes(self) -> list[list]:
-        """Return the plain attributes and the numbers of hooks that changed, of each module."""
+    def _module_changes(self, message: _Message) -> list[list]:
+        """Return what is in each module that changed, as a tree."""
         changes = []
-        for key, module in self.modules.items():
+        # Modules that are found in changed ones are looked at in their turn.
+        for key in _growing(self.modules):
+            module = self.modules[key]
             state = _module_state(module)
             if self.module_states.get(key) != state:
                 self.module_states[key] = state
-                changes.append([key, *state])
+                attributes, parts, hooks = _module_parts(module)
+                tree = self._tree([attributes, parts], message)
+                changes.append([key, tree, hooks])
         return changes
 
-    def _take_module(self, change: list) -> None:
-        key, attributes, hooks = change
-        module = self.modules[key]
-        known = vars(module)
-        for name, value in attributes.items():
-            if type(known.get(name)) in _PLAIN and type(value) in _PLAIN and name in known:
-                known[name] = value
-        for place, count in zip(_HOOKS, hooks, strict=True):
-            table = getattr(module, place)
-            for number in range(len(table), min(int(count), 100)):
-                table[f"left behind {number}"] = _LeftBehind()
+    def _take_modules(self, changes: list[list]) -> None:
+        for key, tree, hooks in changes:
+            module = self.modules[key]
+            attributes, parts = self._untree(tree, 0)
+            table = vars(module)
+            for name in [name for name in table if _is_attribute(name, table[name])]:
+                if name not in attributes:
+                    del table[name]
+            for name, value in attributes.items():
+                if not hasattr(type(module), name) or name in table:
+                    table[name] = value
+            for place, items in zip(_PARTS, parts, strict=True):
+                kind = nn.Module if place == "_modules" else Tensor
+                if not all(item is None or isinstance(item, kind) for item in items.values()):
+                    raise Malformed("a part of a module is none")
+                getattr(module, place).clear()
+                getattr(module, place).update(items)
+            for place, count in zip(_HOOKS, hooks, strict=True):
+                hooked = getattr(module, place)
+                for number in range(len(hooked), min(int(count), 100)):
+                    hooked[f"left behind {number}"] = _LeftBehind()
 
     # --- functions and exceptions -----------------------------------------------------------------
 
@@ -478,8 +493,10 @@ class Peer:
             return value if abs(value) < 1 << 63 else ["int", hex(value)[:10_000]]
         if isinstance(value, Tensor):
             return ["tensor", self._key_of(value, message)]
-        if isinstance(value, nn.Module) and id(value) in self.module_keys:
-            return ["module", self.module_keys[id(value)]]
+        if isinstance(value, nn.Module) and (
+            id(value) in self.module_keys or _is_torchs(type(value).__name__, type(value))
+        ):
+            return ["module", self._module_key(value), kind.__name__]
         if isinstance(value, (list, tuple)):
             items = [self._tree(item, message, depth + 1) for item in list(value)]
             name = "list" if isinstance(value, list) else "tuple"
@@ -523,7 +540,7 @@ class Peer:
         if tag == "tensor":
             return self.tensors[payload]
         if tag == "module":
-            return self.modules[payload]
+            return self._taken_module(payload, *rest)
         if tag in ("list", "tuple"):
             items = [self._untree(item, depth + 1) for item in payload]
             return _subclass(list if tag == "list" else tuple, rest[0])(items)
@@ -541,6 +558,17 @@ class Peer:
         if tag == "opaque":
             return _subclass(Opaque, payload)()
         raise Malformed(f"there is no value of kind {str(tag)[:40]!r}")
+
+    def _taken_module(self, key: str, name: str) -> nn.Module:
+        """Return a known module, or an empty one of a class of torch's to be filled."""
+        if key not in self.modules:
+            if not key.startswith(self.other) or not _is_torchs(name):
+                raise Malformed("a module is not one of torch's")
+            kind = getattr(nn, name)
+            module = kind.__new__(kind)
+            vars(module).update({part: _detached(item) for part, item in _EMPTY.items()})
+            self._keep_module(key, module)
+        return self.modules[key]
 
     def _taken_function(self, key: str, name: str, described: Any, depth: int) -> Callable:
         if key.startswith(self.prefix):
@@ -734,17 +762,52 @@ def _state(tensor: Tensor) -> tuple:
         wire.raw(tensor),
         tensor.requires_grad,
         wire.raw(grad) if plain else None,
-        tensor._version,
+        # In inference mode torch does not count changes.
+        0 if tensor.is_inference() else tensor._version,
     )
 
 
-def _module_state(module: nn.Module) -> tuple[dict[str, Any], list[int]]:
-    attributes = {
-        name: value
-        for name, value in vars(module).items()
-        if type(value) in _PLAIN and not name.startswith("_")
-    }
-    return attributes, [len(getattr(module, place, ())) for place in _HOOKS]
+def _is_attribute(name: str, value: Any) -> bool:
+    """Return whether this is one of a module's attributes that travel from worker to judge."""
+    if name.startswith("_"):
+        return False
+    if type(value) is tuple:
+        return all(type(item) in _PLAIN for item in value)
+    return type(value) in _PLAIN or isinstance(value, Tensor)
+
+
+def _module_parts(module: nn.Module) -> tuple[dict, list[dict], list[int]]:
+    """Return a module's attributes, its parameters, buffers and modules, and numbers of hooks."""
+    table = vars(module)
+    attributes = {name: item for name, item in table.items() if _is_attribute(name, item)}
+    parts = [dict(table[place]) for place in _PARTS]
+    return attributes, parts, [len(table[place]) for place in _HOOKS]
+
+
+def _module_state(module: nn.Module) -> tuple:
+    """Return what tells whether a module was changed, apart from the numbers in its tensors."""
+    attributes, parts, hooks = _module_parts(module)
+    plain = [
+        (name, id(item) if isinstance(item, Tensor) else item) for name, item in attributes.items()
+    ]
+    return plain, [[(name, id(item)) for name, item in part.items()] for part in parts], hooks
+
+
+def _growing(table: dict[str, Any]) -> Iterator[str]:
+    """Yield the keys of a dictionary, those too that are added meanwhile."""
+    done = 0
+    while done < len(table):
+        keys = list(table)[done:]
+        done += len(keys)
+        yield from keys
+
+
+def _is_torchs(name: str, kind: type | None = None) -> bool:
+    """Return whether ``torch.nn`` has a module class of that name, and it is this one."""
+    found = getattr(nn, name, None) if name.isidentifier() else None
+    return (
+        isinstance(found, type) and issubclass(found, nn.Module) and (kind is None or found is kind)
+    )
 
 
 # What every module has and hardly any uses; it does not travel.

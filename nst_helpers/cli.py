@@ -146,6 +146,9 @@ def _add_grade(commands: argparse._SubParsersAction) -> None:
     grade.add_argument(
         "--jobs", type=_number(int, 1), help="processes; one for each core if not given"
     )
+    grade.add_argument(
+        "--seconds", type=_number(float, 1), default=20.0, help="the longest that one call may take"
+    )
     grade.add_argument("--scheduler", metavar="ADDRESS", help="let a Dask cluster do the work")
     grade.set_defaults(run=_grade)
 
@@ -154,7 +157,11 @@ def _grade(options: argparse.Namespace) -> int:
     from nst_helpers.grading.classroom import grade
 
     return grade(
-        options.lessons, students=options.student, jobs=options.jobs, scheduler=options.scheduler
+        options.lessons,
+        students=options.student,
+        jobs=options.jobs,
+        seconds=options.seconds,
+        scheduler=options.scheduler,
     )
 
 

@@ -40,11 +40,21 @@ class Task:
     grader: str
 
 
+@dataclass(frozen=True)
+class Workers:
+    """How many processes judge here, or whose Dask workers; how long a call may take."""
+
+    jobs: int
+    seconds: float
+    scheduler: str | None = None
+
+
 def grade(
     lessons: Sequence[str],
     *,
     students: str = "*",
     jobs: int | None = None,
+    seconds: float = 20.0,
     scheduler: str | None = None,
 ) -> int:
     """Grade what was handed in for some lessons, in the course of the current folder.
@@ -53,6 +63,8 @@ def grade(
         lessons: their names.
         students: which students, as a pattern of file names.
         jobs: how many processes judge; None takes one for each core.
+        seconds: the longest that one call of an answer may take; a whole submission may take
+            three times as long, and as long again for the checker's words.
         scheduler: the address of a Dask scheduler whose workers judge instead.
 
     Returns:
@@ -70,7 +82,8 @@ def grade(
         handed_in = [
             entry for lesson in lessons for entry in records.submissions(course, lesson, students)
         ]
-        failures = _grade_all(handed_in, book, jobs or cores(), scheduler, stopped)
+        workers = Workers(jobs or cores(), seconds, scheduler)
+        failures = _grade_all(handed_in, book, workers, stopped)
         print(report.write(course, book))
         if stopped.is_set():
             print("nst: interrupted; the same command goes on where it stopped.", file=sys.stderr)
@@ -126,8 +139,7 @@ def _stop_on_signal() -> Iterator[threading.Event]:
 def _grade_all(
     handed_in: Sequence[Submission],
     book: Book,
-    jobs: int,
-    scheduler: str | None,
+    workers: Workers,
     stopped: threading.Event,
 ) -> int:
     """Grade what needs it; return how many submissions could not be graded."""
@@ -143,7 +155,7 @@ def _grade_all(
                 tasks.append(task)
         # A bar that starts with what is done already would promise too short a time.
         bar.unpause()
-        for task, found in _found(tasks, book.course, jobs, scheduler, stopped):
+        for task, found in _found(tasks, book.course, workers, stopped):
             failures += not _kept(task, found, book)
             bar.set_postfix(student=task.submission.student, failures=failures, refresh=False)
             bar.update()
@@ -169,31 +181,27 @@ def _task(submission: Submission, book: Book) -> Task | None:
 def _found(
     tasks: Sequence[Task],
     course: CourseDirectory,
-    jobs: int,
-    scheduler: str | None,
+    workers: Workers,
     stopped: threading.Event,
 ) -> Iterator[tuple[Task, dict[str, Any]]]:
     """Give each task with what was found, in the order in which they are done."""
-    if scheduler is not None and tasks:
-        from nst_helpers.grading import cluster
+    if workers.scheduler is None:
+        return found_here(tasks, course, workers, stopped)
+    from nst_helpers.grading import cluster
 
-        sources = {
-            task.submission.lesson: source_of(course, task.submission.lesson) for task in tasks
-        }
-        return cluster.found(tasks, sources, scheduler, stopped)
-    return found_here(tasks, course, min(jobs, len(tasks)), stopped)
+    return cluster.found(tasks, course, workers, stopped)
 
 
 def found_here(
-    tasks: Sequence[Task], course: CourseDirectory, jobs: int, stopped: threading.Event
+    tasks: Sequence[Task], course: CourseDirectory, workers: Workers, stopped: threading.Event
 ) -> Iterator[tuple[Task, dict[str, Any]]]:
     """Give each task with what processes on this machine find."""
     waiting: queue.SimpleQueue[Task] = queue.SimpleQueue()
     for task in tasks:
         waiting.put(task)
     # Few results may wait, so that memory does not grow when entering them takes longer.
-    results: queue.Queue[tuple[Task, dict[str, Any]] | None] = queue.Queue(2 * jobs)
-    graders = [Grader() for _ in range(jobs)]
+    results: queue.Queue[tuple[Task, dict[str, Any]] | None] = queue.Queue(2 * workers.jobs)
+    graders = [Grader(workers.seconds) for _ in range(min(workers.jobs, len(tasks)))]
 
     def work(grader: Grader) -> None:
         with contextlib.suppress(queue.Empty), grader:

@@ -38,9 +38,14 @@ class Gone(Exception):
 
 
 class Grader:
-    """A process that grades, replaced when it dies; use it from one thread."""
+    """A process that grades, replaced when it dies; use it from one thread.
 
-    def __init__(self) -> None:
+    Args:
+        seconds: the longest that one call of a student's function may take.
+    """
+
+    def __init__(self, seconds: float = 20.0) -> None:
+        self.seconds = seconds
         self._process: subprocess.Popen | None = None
         self._errors: Any = None
         self._done = 0
@@ -56,7 +61,8 @@ class Grader:
             folder: what was handed in.
             solutions: the folder of the lessons' sources.
         """
-        task = {"lesson": lesson, "folder": str(folder), "solutions": str(solutions)}
+        task = {"lesson": lesson, "folder": str(folder)}
+        task |= {"solutions": str(solutions), "seconds": self.seconds}
         for _ in range(ATTEMPTS):
             try:
                 return self._asked(task)
@@ -164,7 +170,10 @@ def serve() -> None:
             if judge is None or judge.solutions != Path(task["solutions"]):
                 if judge is not None:
                     judge.close()
-                judge = Judge(Path(task["solutions"]))
+                seconds = task["seconds"]
+                judge = Judge(
+                    Path(task["solutions"]), call_seconds=seconds, total_seconds=3 * seconds
+                )
             answer = graded(judge, task["lesson"], Path(task["folder"]))
         except NstError as error:
             answer = {"failure": str(error)}

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from pathlib import Path
 
 from nbconvert.preprocessors import ClearMetadataPreprocessor, CSSHTMLHeaderPreprocessor
@@ -16,6 +17,10 @@ volatile = root / ".course"
 
 # nbgrader calls alembic and jupyter by name; they are found without activating the environment.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+
+# The gradebook's library warns of how nbgrader uses it, for every student, between the lines that
+# are meant for people.
+warnings.filterwarnings("ignore", module=r"nbgrader\.api")
 
 c.CourseDirectory.course_id = "nst"
 c.CourseDirectory.root = str(root)

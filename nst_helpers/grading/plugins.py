@@ -251,6 +251,7 @@ _HIDDEN_WORDS = {
     "its shape is": "the shape of the result is not right.",
     "its dtype is": "the dtype of the result is not right.",
     "its keys are": "the keys of the result are not the ones asked for.",
+    "its values are not right": "the values of the result are not right.",
     "items, not": "the result has another number of items.",
     "not written yet": "the exercise is not written yet.",
 }

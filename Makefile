@@ -2,6 +2,8 @@
 # make lab     the same, then JupyterLab on the first notebook
 # make test    the same, then every test
 # make release notebooks/ anew from solutions/
+# make bench   what is fast, as ratios
+# make grade-demo   a class of students graded: expected and given marks
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -9,7 +11,7 @@ FIRST := notebooks/00_start_here/00_start_here.ipynb
 # Jupyter does not start as root unless told to; in a container there is often nobody else.
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root)
 
-.PHONY: setup lab test banks lint release weights browser clean
+.PHONY: setup lab test banks lint release grade-demo bench weights browser clean
 .DEFAULT_GOAL := setup
 
 setup: $(VENV)/installed weights
@@ -53,6 +55,14 @@ release: $(VENV)/installed
 	@for lesson in solutions/*/; do \
 	  $(PY) -m nbgrader generate_assignment --force --no-db "$$(basename "$$lesson")" || exit 1; \
 	done
+
+# A class made by a script, honest and hostile, graded as an instructor would.
+grade-demo: $(VENV)/installed
+	OMP_NUM_THREADS=1 $(PY) -m tests.class.demo
+
+bench: $(VENV)/installed
+	$(PY) -m benchmarks.checker
+	$(PY) -m benchmarks.grading
 
 clean:
 	rm -rf $(VENV) .course .pytest_cache .ruff_cache

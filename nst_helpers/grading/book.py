@@ -99,7 +99,7 @@ class Book:
             if utils.is_grade(cell)
         }
         if known != wanted or [entry.name for entry in notebooks] != [lesson]:
-            differ = ", ".join(sorted(known.items() ^ wanted.items() and known.keys() ^ wanted))
+            differ = ", ".join(sorted({name for name, _ in known.items() ^ wanted.items()}))
             raise NstError(
                 f"The gradebook and {source.name} disagree about the graded cells of {lesson}"
                 f"{f' ({differ})' if differ else ''}; {again} --force"

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from . import course
 from .students import LESSON, Student, everyone
 
-# Nothing in the class needs longer, except what never ends.
-SECONDS = "6"
+# Nothing in the class needs longer, even on a busy machine, except what never ends.
+COMMAND = ("nst_helpers.cli", "grade", LESSON, "--seconds", "10")
 
 
-def graded(grounds: Path) -> tuple[list[Student], dict[str, float], list[str]]:
-    """Grade the class in a new folder; return it, the marks given, and what was touched."""
+@contextlib.contextmanager
+def class_in(grounds: Path) -> Iterator[tuple[Path, list[Student], Callable[[], list[str]]]]:
+    """Make the class in a new folder.
+
+    Gives its course, the students, and a function that says what was touched since: files that may
+    not change, and the port that may not be reached.
+    """
     with course.listener() as (port, heard):
         students = everyone(grounds, port)
         home, canary = grounds / "course", grounds / "canary"
@@ -24,29 +31,37 @@ def graded(grounds: Path) -> tuple[list[Student], dict[str, float], list[str]]:
         course.make(home, students)
         watched = (canary, home / "solutions", home / ".course" / "submitted")
         before = course.digests(*watched)
-        course.run(home, "nst_helpers.cli", "grade", LESSON, "--seconds", SECONDS)
-        touched = [path for path, _ in before.items() ^ course.digests(*watched).items()]
-        touched += [f"127.0.0.1: {text!r}" for text in heard]
+
+        def touched() -> list[str]:
+            changed = {path for path, _ in before.items() ^ course.digests(*watched).items()}
+            return [*sorted(changed), *(f"127.0.0.1: {text!r}" for text in heard)]
+
+        yield home, students, touched
+
+
+def given(home: Path) -> dict[str, float]:
+    """Return the marks of the CSV; what could not be graded has none."""
     with (home / ".course" / "grading" / "marks.csv").open(newline="") as file:
-        rows = {row["student"]: row for row in csv.DictReader(file)}
-    given = {name: float(row["score"] or "nan") for name, row in rows.items()}
-    return students, given, sorted(set(touched))
+        return {row["student"]: float(row["score"] or "nan") for row in csv.DictReader(file)}
 
 
 def main() -> int:
     """Print the table; return 1 if a mark differs or something was touched."""
-    with tempfile.TemporaryDirectory() as folder:
-        students, given, touched = graded(Path(folder) / "grounds")
-        wrong = 0
-        print(f"{'student':55} {'expected':>8} {'given':>8}")
+    with tempfile.TemporaryDirectory() as folder, class_in(Path(folder)) as made:
+        home, students, touched = made
+        print(f"Grading {len(students)} submissions ...", flush=True)
+        course.run(home, *COMMAND, ok=(0, 1))
+        marks, wrong = given(home), 0
+        print(f"{'student':50} {'expected':>8} {'given':>8}")
         for student in students:
-            mark = given.get(student.name, float("nan"))
+            mark = marks.get(student.name, float("nan"))
             equal = mark == student.points
             wrong += not equal
-            print(f"{student.name:55} {student.points:8g} {mark:8g}{'' if equal else '  DIFFERS'}")
-        print(f"{len(students)} students, {len(students) - wrong} marks as expected, {wrong} not.")
-        print("\n".join(f"TOUCHED: {path}" for path in touched) or "Nothing was touched.")
-        return int(bool(wrong or touched))
+            print(f"{student.name:50} {student.points:8g} {mark:8g}{'' if equal else '  DIFFERS'}")
+        spoiled = touched()
+    print(f"{len(students)} students, {len(students) - wrong} marks as expected, {wrong} not.")
+    print("\n".join(f"TOUCHED: {path}" for path in spoiled) or "Nothing was touched.")
+    return int(bool(wrong or spoiled))
 
 
 if __name__ == "__main__":

@@ -139,8 +139,8 @@ class Judge:
         self,
         solutions: Path = SOLUTIONS,
         *,
-        call_seconds: float = 20.0,
-        total_seconds: float = 60.0,
+        call_seconds: float = 30.0,
+        total_seconds: float = 120.0,
         memory: int = 2 << 30,
         without: Sequence[str] = (),
     ) -> None:
@@ -334,7 +334,7 @@ class _Trial:
 
     def _how_it_ended(self) -> str:
         code = self.worker.code if self.worker is not None else None
-        if code is None or code == -signal.SIGKILL:
+        if not code or code == -signal.SIGKILL:
             return ""
         if code < 0:
             with contextlib.suppress(ValueError):

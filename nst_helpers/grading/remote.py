@@ -32,6 +32,7 @@ from typing import Any
 import cloudpickle
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import get_gradient_edge
 
 from nst_helpers.grading import wire
 from nst_helpers.grading.wire import Malformed
@@ -85,18 +86,18 @@ class Peer:
         self.anchor = torch.zeros((), requires_grad=True)
         self.objects: dict[str, Any] = {}
         self.names: dict[int, str] = {}
+        self.modules: dict[str, nn.Module] = {}
+        self.module_keys: dict[int, str] = {}
+        self.module_states: dict[str, tuple] = {}
         self.forget()
 
     def forget(self) -> None:
-        """Drop what is known of tensors and modules; functions stay."""
+        """Drop what is known of tensors; functions and modules stay."""
         self.tensors: dict[str, Tensor] = {}
         self.edges: dict[str, Any] = {}
         self.edge_keys: dict[tuple[int, int], str] = {}
         self.tensor_keys: dict[int, str] = {}
         self.synced: dict[str, tuple] = {}
-        self.modules: dict[str, nn.Module] = {}
-        self.module_keys: dict[int, str] = {}
-        self.module_states: dict[str, tuple] = {}
 
     # --- requests ---------------------------------------------------------------------------------
 
@@ -140,8 +141,12 @@ class Peer:
         do, key = header.get("do"), header.get("key")
         if do == "call":
             args, kwargs = value
+            before = _outline(value) if self.trusting else None
             with torch.set_grad_enabled(header.get("grad") is not False):
-                return self._own(key)(*args, **kwargs)
+                result = self._own(key)(*args, **kwargs)
+            if self.trusting and _outline(value) != before:
+                return _Changed(result, value)
+            return result
         if do == "vjp":
             return self._products(header, value)
         raise Malformed(f"there is no request {str(do)[:40]!r}")
@@ -157,6 +162,9 @@ class Peer:
 
     def _write(self, header: dict[str, Any], value: Any = None) -> None:
         message = _Message()
+        if isinstance(value, _Changed):
+            header["arguments"] = self._tree(value.arguments, message)
+            value = value.result
         if self.trusting:
             header["value"] = self._tree(value, message)
             header["modules"] = self._module_changes(message)
@@ -183,6 +191,8 @@ class Peer:
             if self.trusting:
                 return self._unpickled(_part(header["pickle"], body))
             value = self._untree(header.get("value"), 0)
+            if "arguments" in header:
+                self.changed_arguments = self._untree(header["arguments"], 0)
             self._take_modules(header.get("modules") or [])
             return value
         except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
@@ -241,10 +251,20 @@ class Peer:
             change["parameter"] = isinstance(tensor, nn.Parameter)
             # A change that autograd was told of is one that it has to be told of over there, too.
             change["told"] = before is None or version != before[-1]
+            if self.trusting and before is None:
+                change["memory"] = self._memory_of(key, tensor)
             change["data"] = None if numbers is None else message.add(numbers)
             change["grad"] = None if grad is None else message.add(grad)
             changes.append(change)
         return changes
+
+    def _memory_of(self, key: str, tensor: Tensor) -> str | None:
+        """Return the key of an argument that lies at the same place in memory, or None."""
+        place = _place(tensor)
+        for known, other in self.tensors.items():
+            if known.startswith(self.other) and known != key and _place(other) == place:
+                return known if tensor.numel() and tensor.device.type != "meta" else None
+        return None
 
     def _take_leaf(self, leaf: dict[str, Any], body: memoryview) -> None:
         key = leaf["key"]
@@ -252,6 +272,8 @@ class Peer:
         known = self.tensors.get(key)
         if known is None:
             self._check_key(key)
+            if leaf.get("memory") is not None:
+                data = self._same_memory(leaf["memory"], data)
             known = nn.Parameter(data, requires_grad=False) if leaf["parameter"] else data
             self._register(key, known)
         elif known.grad_fn is not None:
@@ -272,6 +294,13 @@ class Peer:
             else:
                 known.grad.detach().copy_(grad)
         self.synced[key] = _state(known)
+
+    def _same_memory(self, key: str, data: Tensor) -> Tensor:
+        """Return a tensor with the memory of a known one, which holds these numbers."""
+        known = self.tensors[key].detach()
+        if (known.shape, known.dtype) != (data.shape, data.dtype):
+            raise Malformed("memory is shared by tensors that do not fit")
+        return known.copy_(data) if wire.raw(known) != wire.raw(data) else known
 
     def _described_nodes(self, message: _Message) -> dict[str, Any]:
         """Return the tensors of a message that have a graph here, and what they are computed of."""
@@ -442,11 +471,14 @@ class Peer:
     def note_backward(self, keys: list, cotangents: tuple, of: list, products: list) -> None:
         """Take note of a backward that crossed the border."""
 
-    def _error(self, described: dict[str, Any]) -> BaseException:
+    def _error(self, described: Any) -> BaseException:
         """Return an exception to raise for one that was raised on the other side."""
-        key, kinds = described["key"], described["kinds"]
-        if not isinstance(key, str) or not isinstance(kinds, list):
+        wanted = {"key": str, "kinds": list, "text": str, "line": str}
+        if not isinstance(described, dict) or not all(
+            isinstance(described.get(name), kind) for name, kind in wanted.items()
+        ):
             raise Malformed("an exception is not described")
+        key, kinds = described["key"], described["kinds"]
         known = self.objects.get(key)
         if isinstance(known, BaseException):
             return known
@@ -475,11 +507,25 @@ class Peer:
         while stream.tell() < len(data):
             key, state = unpickler.load()
             table = vars(self.modules[key])
+            state = {name: _detached(item) for name, item in _EMPTY.items()} | state
+            for place in _HOOKS:
+                self._keep_hooks(table.get(place, {}), state[place])
             table.clear()
-            table.update({name: _detached(item) for name, item in _EMPTY.items()})
             table.update(state)
             self.module_states[key] = _module_state(self.modules[key])
         return value
+
+    def _keep_hooks(self, old: dict, new: dict) -> None:
+        """Put the hooks that were left behind here where the judge has what stands for them."""
+        places = [name for name, hook in new.items() if isinstance(hook, _LeftBehind)]
+        left = [
+            (name, hook)
+            for name, hook in old.items()
+            if not self.names.get(id(hook), "").startswith(self.other)
+        ]
+        for name in places:
+            del new[name]
+        new.update(left[: len(places)])
 
     # --- values from worker to judge: a tree of JSON ----------------------------------------------
 
@@ -610,12 +656,22 @@ class JudgePeer(Peer):
         self.exercises: dict[str, str] = {}
         self.calling = ""
         self.tape: Any = None
+        self.changed_arguments: Any = None
         self.classes: dict[str, type] = {}
         self.gone = ""
         self.messages_left = MOST_MESSAGES
         self._call_until: float | None = None
 
     def call(self, key: str, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """Call a student's function; what it did to lists and dictionaries is done here, too."""
+        self.changed_arguments = None
+        result = self._noted_call(key, args, kwargs)
+        changed, self.changed_arguments = self.changed_arguments, None
+        if changed is not None:
+            _refill((args, kwargs), changed)
+        return result
+
+    def _noted_call(self, key: str, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Call a student's function, and note it on the tape."""
         if self._call_until is not None:
             return super().call(key, args, kwargs)
@@ -693,6 +749,14 @@ class _CannotTravel(Exception):
     """A value that no message can hold."""
 
 
+class _Changed:
+    """What a call returned, and its arguments, whose lists or dictionaries it changed."""
+
+    def __init__(self, result: Any, arguments: Any) -> None:
+        self.result = result
+        self.arguments = arguments
+
+
 class _Message:
     """What is being written: bytes, and tensors with a graph that the other side does not know."""
 
@@ -730,26 +794,75 @@ class _Bridge(torch.autograd.Function):
         *inputs: Tensor,
     ) -> tuple[Tensor, ...]:
         ctx.peer, ctx.keys, ctx.of = peer, keys, of
+        ctx.nodes = [
+            get_gradient_edge(each).node if each.requires_grad else None for each in inputs
+        ]
         ctx.set_materialize_grads(False)
         return tuple(data)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:
-        if not ctx.of:
-            return (None,) * 5
-        header = {"do": "vjp", "keys": ctx.keys, "of": ctx.of, "keep": _keeps_graph()}
+        of = [key for key, node in zip(ctx.of, ctx.nodes, strict=True) if _is_asked_for(node)]
+        if not of:
+            return (None,) * (5 + len(ctx.of))
+        header = {"do": "vjp", "keys": ctx.keys, "of": of, "keep": _keeps_graph()}
         products = ctx.peer.request(header, list(cotangents))
-        if not isinstance(products, list) or len(products) != len(ctx.of):
+        if not isinstance(products, list) or len(products) != len(of):
             raise Malformed("not every input got a gradient")
         if not all(product is None or isinstance(product, Tensor) for product in products):
             raise Malformed("a gradient is no tensor")
-        ctx.peer.note_backward(ctx.keys, cotangents, ctx.of, products)
-        return (None,) * 5 + tuple(products)
+        ctx.peer.note_backward(ctx.keys, cotangents, of, products)
+        given = dict(zip(of, products, strict=True))
+        return (None,) * 5 + tuple(given.get(key) for key in ctx.of)
+
+
+def _is_asked_for(node: Any) -> bool:
+    """Return whether the backward that is running wants a gradient from this node.
+
+    What it does not want is not computed on the other side either, and so not used up there.
+    """
+    if node is None:
+        return False
+    try:
+        return torch._C._will_engine_execute_node(node)
+    except RuntimeError:  # a tensor that ``torch.autograd.grad`` was asked about by name
+        return True
 
 
 def _keeps_graph() -> bool:
     """Return whether the backward that is running was told to keep its graph."""
     return torch._C._autograd._get_current_graph_task_keep_graph()
+
+
+def _place(tensor: Tensor) -> tuple:
+    """Return where in memory a tensor lies and how."""
+    return tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride()
+
+
+def _outline(value: Any) -> Any:
+    """Return what lists and dictionaries hold, by identity where it is not plain."""
+    if isinstance(value, (list, tuple)):
+        return [_outline(item) for item in value]
+    if isinstance(value, dict):
+        return [(key, _outline(item)) for key, item in value.items()]
+    return value if type(value) in _PLAIN else id(value)
+
+
+def _refill(kept: Any, changed: Any) -> None:
+    """Let lists and dictionaries hold what they hold on the other side, and be the same objects."""
+    if isinstance(kept, (list, tuple)) and isinstance(changed, (list, tuple)):
+        for old, new in zip(kept, changed, strict=False):
+            _refill(old, new)
+        if type(kept) is list:
+            kept[:] = [*kept[: len(changed)], *changed[len(kept) :]]
+    elif type(kept) is dict and isinstance(changed, dict):
+        for key in kept.keys() - changed.keys():
+            del kept[key]
+        for key, new in changed.items():
+            if type(new) in (list, dict) and key in kept:
+                _refill(kept[key], new)
+            else:
+                kept[key] = new
 
 
 def _state(tensor: Tensor) -> tuple:

@@ -221,7 +221,7 @@ def enter(
     os.environ.update(ENVIRONMENT | kept | {"HOME": str(folder), "TMPDIR": str(folder)})
     _settle_temporary_folder(folder)
     if sys.platform == "linux":
-        _drop_privileges(separated)
+        _drop_privileges(None if separated or there["landlock"] else folder)
     if there["landlock"]:
         devices = [path for path in map(Path, _DEVICES) if path.exists()]
         _landlock(paths, [folder, *devices], out_of_reach)
@@ -246,13 +246,19 @@ def _address_space() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def _drop_privileges(separated: bool) -> None:
+def _drop_privileges(folder: Path | None) -> None:
+    """Give up all that root may do; and being root, where nothing else keeps root's files.
+
+    Args:
+        folder: what nobody is to own from now on; None stays who it is.
+    """
     libc = _libc()
     libc.prctl(_DUMPABLE, 0, 0, 0, 0)
     for capability in range(64):
         libc.prctl(_CAPBSET_DROP, capability, 0, 0, 0)
-    if os.getuid() == 0 and not separated:
+    if os.getuid() == 0 and folder is not None:
         nobody = 65534
+        os.chown(folder, nobody, nobody)
         os.setgroups([])
         os.setresgid(nobody, nobody, nobody)
         os.setresuid(nobody, nobody, nobody)
@@ -274,7 +280,7 @@ def _limits(memory: int, seconds: float, *, threads: bool = False) -> None:
         "RLIMIT_CORE": 0,
     }
     if threads:
-        # Elsewhere it would count the processes of the user who grades.
+        # Elsewhere it would count the processes of the user who grades. Root is never limited.
         wanted["RLIMIT_NPROC"] = MOST_THREADS
     for name, most in wanted.items():
         if hasattr(resource, name):

@@ -1,4 +1,4 @@
-"""Marks that plain nbgrader gives: all for the solutions, none untouched, half for half."""
+"""Lessons released, solved and graded with plain nbgrader, as far as a student got."""
 
 from __future__ import annotations
 
@@ -11,20 +11,24 @@ import nbformat
 import pytest
 from nbgrader.api import Gradebook
 
+from conftest import NOT_WRITTEN
+from nst_helpers.grading.release import MAY_RAISE
 from tests.notebooks.lessons import (
     GRADED,
     NOTEBOOKS,
     ROOT,
     SOLUTIONS,
+    assert_in_step,
+    errors,
     first_half,
     graded_cells,
     mark,
     path_of,
     read,
+    solution_cells,
     solved,
+    tags,
 )
-
-pytestmark = pytest.mark.timeout(600)
 
 
 def _nbgrader(course: Path, *arguments: str) -> None:
@@ -38,28 +42,57 @@ def _nbgrader(course: Path, *arguments: str) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+def _raising(lesson: str):
+    """Return a notebook in which every answer stops with an error of its own."""
+    notebook = read(NOTEBOOKS, lesson)
+    for name, cell in solution_cells(notebook).items():
+        source = cell.source.replace("NotImplementedError", "ZeroDivisionError")
+        assert source != cell.source, name
+        cell.source = source
+    return notebook
+
+
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("lesson", GRADED)
-def test_marks_are_what_was_solved(lesson, tmp_path):
+def test_marks_are_what_was_solved_and_all_else_still_runs(lesson, tmp_path):
     for name in ("nbgrader_config.py", "autotests.yml"):
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(SOLUTIONS / lesson, tmp_path / "solutions" / lesson)
     _nbgrader(tmp_path, "generate_assignment", lesson)
-    half = first_half(lesson)
+    assert_in_step(tmp_path / "notebooks" / lesson)
+
+    half, released = first_half(lesson), read(NOTEBOOKS, lesson)
     students = {
         "all": solved(lesson),
-        "none": read(NOTEBOOKS, lesson),
+        "none": released,
         "half": solved(lesson, half),
+        "raising": _raising(lesson),
     }
     for student, notebook in students.items():
         path = path_of(tmp_path / ".course" / "submitted" / student, lesson)
         path.parent.mkdir(parents=True)
         nbformat.write(notebook, path)
     _nbgrader(tmp_path, "autograde", lesson)
+
     points = {
         name: sum(mark(cell)["points"] for cell in cells)
         for name, cells in graded_cells(read(SOLUTIONS, lesson)).items()
     }
+    everything, some = sum(points.values()), sum(points[name] for name in half)
     with Gradebook(f"sqlite:///{tmp_path / '.course' / 'gradebook.db'}") as book:
-        given = {s: book.find_submission(lesson, s).score for s in students}
-        assert book.find_assignment(lesson).max_score == sum(points.values())
-    assert given == {"all": sum(points.values()), "none": 0, "half": sum(points[n] for n in half)}
+        given = {student: book.find_submission(lesson, student).score for student in students}
+        assert book.find_assignment(lesson).max_score == everything
+    assert given == {"all": everything, "none": 0, "half": some, "raising": 0}
+
+    may_raise = {cell.id for cell in released.cells if MAY_RAISE in tags(cell)}
+    graded = graded_cells(released)
+    raised = {
+        student: errors(read(tmp_path / ".course" / "autograded" / student, lesson))
+        for student in students
+    }
+    assert not raised["all"]
+    assert set(raised["half"].values()) <= NOT_WRITTEN
+    failed = {name for name, cells in graded.items() if {c.id for c in cells} & set(raised["half"])}
+    assert failed == set(graded) - set(half)
+    for cells in raised.values():
+        assert set(cells) <= may_raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import warnings
 from pathlib import Path
 
 import nbformat
@@ -45,7 +46,7 @@ def _cell(source: str, identity: str, points: int | None = None):
 def lesson():
     """Return the notebook of the lesson: one exercise, a shown and a hidden test."""
     answer = "    ### BEGIN SOLUTION\n    return 2 * x\n    ### END SOLUTION"
-    hidden = f"### BEGIN HIDDEN TESTS\nassert '{SECRET}'\n### END HIDDEN TESTS\nassert double"
+    hidden = f"### BEGIN HIDDEN TESTS\nassert '{SECRET}'\n### END HIDDEN TESTS\nassert double(2)"
     return nbformat.v4.new_notebook(
         cells=[
             nbformat.v4.new_markdown_cell("# Double", id="title"),
@@ -80,6 +81,18 @@ def hand_in(root: Path, student: str, *, sent: str = "2026-10-05 09:30:00 UTC") 
     (folder / "timestamp.txt").write_text(sent)
     (folder / "submission_secret.txt").write_text(f"secret of {student}")
     return folder
+
+
+def mark_in_kernel(root: Path, student: str, points: dict[str, float]) -> None:
+    """Put points into the gradebook as ``nbgrader autograde`` does."""
+    with Gradebook(f"sqlite:///{root}/state/book.db", "small") as book:
+        book.add_student(student)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about how nbgrader itself does it
+            book.add_submission(LESSON, student)
+        for name, given in points.items():
+            book.find_grade(name, LESSON, LESSON, student).auto_score = given
+        book.db.commit()
 
 
 def record(root: Path, student: str, *, points: float = 2, extra=(), notes=()) -> Record:

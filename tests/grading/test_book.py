@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 
 import nbformat
 import pytest
@@ -112,14 +111,7 @@ def test_marks_of_nbgraders_own_are_read_once_with_why(book, root):
     folder = small.hand_in(root, "anna")
     record = small.record(root, "anna")
     assert book.kernel_marks("anna", LESSON) is None
-    with _gradebook(root) as gradebook:
-        gradebook.add_student("anna")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about how nbgrader itself does it
-            gradebook.add_submission(LESSON, "anna")
-        gradebook.find_grade("double-values", LESSON, LESSON, "anna").auto_score = 0
-        gradebook.find_grade("double-hidden", LESSON, LESSON, "anna").auto_score = 1
-        gradebook.db.commit()
+    small.mark_in_kernel(root, "anna", {"double-values": 0, "double-hidden": 1})
     notebook = small.lesson()
     output = nbformat.v4.new_output("stream", name="stderr", text="a warning")
     notebook.cells[2].outputs = [output]

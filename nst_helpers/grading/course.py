@@ -315,24 +315,55 @@ def names_defined(source: str) -> list[str]:
     return names
 
 
-def engine_used(sources: Iterable[str], forbidden: Iterable[tuple[str, str]]) -> list[str]:
-    """Return the engine's functions that cells name although a lesson asks for the same.
+def engine_used(
+    lesson: Lesson, sources: Iterable[str], forbidden: Iterable[tuple[str, str]]
+) -> list[str]:
+    """Return the engine's functions that a student's cells name although the lesson asks for them.
 
     Args:
-        sources: the cells that a student wrote or changed.
+        lesson: the lesson; what its own cells import may be there, but not be used.
+        sources: the cells that a submission has to run.
         forbidden: (module, function) pairs, ``"*"`` for a whole module.
     """
+    given = {cell.source.strip() for cell in lesson.cells if cell.role == "setup"}
+    names: dict[str, str] = {}
     found: dict[str, None] = {}
     for source in sources:
-        words = set(_WORD.findall(source))
-        if "nst_helpers" not in words:
-            words |= {"nst_helpers"} if any(module in words for module, _ in forbidden) else set()
-        for module, name in forbidden:
-            pattern = (
-                rf"\b{module}\s*\.\s*{name}\b|from\s+nst_helpers\.{module}\s+import[^\n]*\b{name}\b"
-            )
-            if name == "*":
-                pattern = rf"nst_helpers(\.|\s+import[^\n]*\b){module}\b"
-            if "nst_helpers" in words and re.search(pattern, source):
-                found[f"nst_helpers.{module}" + ("" if name == "*" else f".{name}")] = None
+        try:
+            tree = ast.parse(source)
+        except SyntaxError:
+            continue
+        names |= (imported := _imported(tree))
+        if source.strip() in given:
+            continue
+        for path in (*imported.values(), *_paths(tree, names)):
+            for module, name in forbidden:
+                whole = f"nst_helpers.{module}" + ("" if name == "*" else f".{name}")
+                if path == whole or path.startswith(f"{whole}."):
+                    found[whole] = None
     return list(found)
+
+
+def _imported(tree: ast.AST) -> dict[str, str]:
+    """Return what imported names stand for: ``{"l": "nst_helpers.losses"}``."""
+    names = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {each.asname or each.name: f"{node.module}.{each.name}" for each in node.names}
+        elif isinstance(node, ast.Import):
+            for each in node.names:
+                names[each.asname or each.name.split(".")[0]] = (
+                    each.name if each.asname or "." not in each.name else each.name.split(".")[0]
+                )
+                if "." in each.name and not each.asname:
+                    names[f" {each.name}"] = each.name  # imported, though under no name of its own
+    return names
+
+
+def _paths(tree: ast.AST, names: dict[str, str]) -> Iterable[str]:
+    """Yield every dotted name in full, as its imports tell."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Name, ast.Attribute)):
+            first, *rest = ast.unparse(node).split(".")
+            if first in names:
+                yield ".".join([names[first], *rest])

@@ -300,7 +300,9 @@ class _Trial:
         self.skipped: set[int] = set()
         self.hung: dict[str, str] = {}
         forbidden = worker.forbidden(reference.lesson.number)
-        for name in course.engine_used([source for _, source in self.cells], forbidden):
+        for name in course.engine_used(
+            reference.lesson, [source for _, source in self.cells], forbidden
+        ):
             self._note(f"A cell names {name}, which does what an exercise of this lesson asks for.")
 
     # --- the worker -------------------------------------------------------------------------------

@@ -97,6 +97,8 @@ class Peer:
         self.edges: dict[str, Any] = {}
         self.edge_keys: dict[tuple[int, int], str] = {}
         self.tensor_keys: dict[int, str] = {}
+        self.returned: dict[str, str] = {}
+        self.cuts: list[set[str]] = []
         self.synced: dict[str, tuple] = {}
 
     # --- requests ---------------------------------------------------------------------------------
@@ -206,16 +208,25 @@ class Peer:
         if len(self.tensors) >= MOST_SHARED:
             raise Malformed(f"more than {MOST_SHARED} tensors were exchanged")
         self.tensors[key] = tensor
-        self.tensor_keys[id(tensor)] = key
+        self.tensor_keys.setdefault(id(tensor), key)
         self.edges[key] = edge = tensor.grad_fn
-        if edge is not None:
+        if edge is not None and key.startswith(self.other):
             self.edge_keys[id(edge), tensor.output_nr] = key
 
     def _key_of(self, tensor: Tensor, message: _Message) -> str:
         """Return a tensor's key; a new one where it is not known, or is computed anew since."""
         key = self.tensor_keys.get(id(tensor))
         if key is not None and self.edges[key] is tensor.grad_fn:
-            return key
+            if self.trusting or tensor.grad_fn is None or key.startswith(self.prefix):
+                return key
+            # What a worker computed goes back to it as the judge's: then its gradient passes
+            # through here once, whatever else is computed of it.
+            if key not in self.returned:
+                self.returned[key] = self._new_key()
+                message.nodes[self.returned[key]] = tensor
+            return self.returned[key]
+        if key is not None:
+            del self.tensor_keys[id(tensor)]
         if str(tensor.dtype).removeprefix("torch.") not in wire.DTYPES or tensor.layout not in (
             torch.strided,
         ):
@@ -363,13 +374,17 @@ class Peer:
         inputs = {key: self.tensors[key] for key in header["of"] if self.tensors[key].requires_grad}
         if not inputs or not given:
             return [None] * len(header["of"])
-        products = torch.autograd.grad(
-            [tensor for tensor, _ in given],
-            list(inputs.values()),
-            [cotangent for _, cotangent in given],
-            retain_graph=bool(header["keep"]),
-            allow_unused=True,
-        )
+        self.cuts.append(set(inputs))
+        try:
+            products = torch.autograd.grad(
+                [tensor for tensor, _ in given],
+                list(inputs.values()),
+                [cotangent for _, cotangent in given],
+                retain_graph=bool(header["keep"]),
+                allow_unused=True,
+            )
+        finally:
+            self.cuts.pop()
         found = dict(zip(inputs, products, strict=True))
         return [found.get(key) for key in header["of"]]
 
@@ -802,8 +817,13 @@ class _Bridge(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:
+        # A product that the other side asked for as such goes no further here.
+        cut = ctx.peer.cuts[-1] if ctx.peer.cuts else ()
+        cotangents = tuple(
+            None if key in cut else each for key, each in zip(ctx.keys, cotangents, strict=True)
+        )
         of = [key for key, node in zip(ctx.of, ctx.nodes, strict=True) if _is_asked_for(node)]
-        if not of:
+        if not of or all(each is None for each in cotangents):
             return (None,) * (5 + len(ctx.of))
         header = {"do": "vjp", "keys": ctx.keys, "of": of, "keep": _keeps_graph()}
         products = ctx.peer.request(header, list(cotangents))

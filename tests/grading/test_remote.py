@@ -119,6 +119,25 @@ def test_a_result_handed_to_a_second_call_keeps_its_gradient():
         torch.testing.assert_close(image.grad, 3 * torch.autograd.grad(expected, image)[0])
 
 
+def test_a_gradient_goes_every_way_once_where_inputs_depend_on_each_other():
+    def both(one, other):
+        return (one * other).sum() + other.square().sum()
+
+    leaf, local = _picture().requires_grad_(), _picture().requires_grad_()
+    with _served([both, gram_matrix, lambda one: one * 2]) as (remote, gram, twice):
+        remote(leaf, 2 * leaf).backward()
+        both(local, 2 * local).backward()
+        torch.testing.assert_close(leaf.grad, local.grad)
+        for function, by_hand in ((gram, gram_matrix), (twice, lambda one: one * 2)):
+            found = []
+            for image, first, second in ((leaf, function, remote), (local, by_hand, both)):
+                image.grad = None
+                result = first(image)
+                (second(result, result + 1) + second(result, result) + result.sum()).backward()
+                found.append(image.grad)
+            torch.testing.assert_close(*found)
+
+
 def test_a_graph_is_used_up_by_a_backward_as_it_is_here():
     with _served(gram_matrix) as remote:
         loss = remote(_picture().requires_grad_()).square().sum()

@@ -94,10 +94,13 @@ class Peer:
     def forget(self) -> None:
         """Drop what is known of tensors; functions and modules stay."""
         self.tensors: dict[str, Tensor] = {}
+        self.leaves: dict[str, Tensor] = {}
         self.edges: dict[str, Any] = {}
         self.edge_keys: dict[tuple[int, int], str] = {}
         self.tensor_keys: dict[int, str] = {}
         self.returned: dict[str, str] = {}
+        self.watched: dict[str, nn.Module] = {}
+        self.weights: dict[int, tuple] = {}
         self.cuts: list[set[str]] = []
         self.synced: dict[str, tuple] = {}
 
@@ -167,11 +170,14 @@ class Peer:
         if isinstance(value, _Changed):
             header["arguments"] = self._tree(value.arguments, message)
             value = value.result
-        if self.trusting:
+        if isinstance(value, _Loose):
+            header["loose"] = [_described_loose(each, message) for each in value.tensors]
+        elif self.trusting:
             header["value"] = self._tree(value, message)
-            header["modules"] = self._module_changes(message)
-        else:
+        elif value is not None:
             header["pickle"] = message.add(self._pickled(value, message))
+        if self.trusting:
+            header["modules"] = self._module_changes(message)
         if message.nodes:
             header["nodes"] = self._described_nodes(message)
         header["leaves"] = self._leaf_changes(message)
@@ -190,8 +196,12 @@ class Peer:
                 self._take_leaf(leaf, body)
             if header.get("nodes"):
                 self._take_nodes(header["nodes"], body)
+            if "loose" in header:
+                return [_taken_loose(each, body) for each in header["loose"]]
             if self.trusting:
-                return self._unpickled(_part(header["pickle"], body))
+                return (
+                    self._unpickled(_part(header["pickle"], body)) if "pickle" in header else None
+                )
             value = self._untree(header.get("value"), 0)
             if "arguments" in header:
                 self.changed_arguments = self._untree(header["arguments"], 0)
@@ -210,6 +220,8 @@ class Peer:
         self.tensors[key] = tensor
         self.tensor_keys.setdefault(id(tensor), key)
         self.edges[key] = edge = tensor.grad_fn
+        if edge is None:
+            self.leaves[key] = tensor
         if edge is not None and key.startswith(self.other):
             self.edge_keys[id(edge), tensor.output_nr] = key
 
@@ -249,8 +261,10 @@ class Peer:
     def _leaf_changes(self, message: _Message) -> list[dict[str, Any]]:
         """Return every shared tensor without a graph that differs from what was last said of it."""
         changes = []
-        for key, tensor in self.tensors.items():
-            if self.edges[key] is not None or tensor.grad_fn is not None:
+        for key, tensor in self.leaves.items():
+            if tensor.grad_fn is not None:
+                continue
+            if self._is_weight_as_before(tensor):
                 continue
             state = _state(tensor)
             before = self.synced.get(key)
@@ -268,6 +282,18 @@ class Peer:
             change["grad"] = None if grad is None else message.add(grad)
             changes.append(change)
         return changes
+
+    def _is_weight_as_before(self, tensor: Tensor) -> bool:
+        """Return whether a tensor is a model's, and torch says that nothing was done to it.
+
+        Of other tensors the numbers are compared: what is done to ``.data`` torch does not count.
+        """
+        before = self.weights.get(id(tensor))
+        if before is None or tensor.grad is not None or tensor.is_inference():
+            return False
+        now = (tensor.data_ptr(), tensor._version, tensor.requires_grad)
+        self.weights[id(tensor)] = now
+        return now == before
 
     def _memory_of(self, key: str, tensor: Tensor) -> str | None:
         """Return the key of an argument that lies at the same place in memory, or None."""
@@ -364,7 +390,7 @@ class Peer:
         if not isinstance(key, str) or not key.startswith(self.other) or key in self.tensors:
             raise Malformed("a key is not one that the other side may choose")
 
-    def _products(self, header: dict[str, Any], cotangents: list[Tensor | None]) -> list:
+    def _products(self, header: dict[str, Any], cotangents: list[Tensor | None]) -> _Loose:
         """Return the vector-Jacobian products that a backward on the other side asks for."""
         given = [
             (self.tensors[key], cotangent)
@@ -373,7 +399,7 @@ class Peer:
         ]
         inputs = {key: self.tensors[key] for key in header["of"] if self.tensors[key].requires_grad}
         if not inputs or not given:
-            return [None] * len(header["of"])
+            return _Loose([None] * len(header["of"]))
         self.cuts.append(set(inputs))
         try:
             products = torch.autograd.grad(
@@ -386,7 +412,7 @@ class Peer:
         finally:
             self.cuts.pop()
         found = dict(zip(inputs, products, strict=True))
-        return [found.get(key) for key in header["of"]]
+        return _Loose([found.get(key) for key in header["of"]])
 
     # --- modules ----------------------------------------------------------------------------------
 
@@ -395,17 +421,26 @@ class Peer:
         if key is None:
             key = self._new_key()
             self._keep_module(key, module)
+        self._watch(key)
         return key
 
     def _keep_module(self, key: str, module: nn.Module) -> None:
         self.modules[key] = module
         self.module_keys[id(module)] = key
 
+    def _watch(self, key: str) -> None:
+        """Look after each message whether a module of this cell, or its weights, changed."""
+        if key not in self.watched:
+            self.watched[key] = module = self.modules[key]
+            for place in ("_parameters", "_buffers"):
+                for tensor in vars(module).get(place, {}).values():
+                    self.weights.setdefault(id(tensor), ())
+
     def _module_changes(self, message: _Message) -> list[list]:
         """Return what is in each module that changed, as a tree."""
         changes = []
         # Modules that are found in changed ones are looked at in their turn.
-        for key in _growing(self.modules):
+        for key in _growing(self.watched):
             module = self.modules[key]
             state = _module_state(module)
             if self.module_states.get(key) != state:
@@ -512,7 +547,6 @@ class Peer:
         while pickler.waiting:
             key, module = pickler.waiting.pop()
             pickler.dump((key, _sent_state(module)))
-            self.module_states[key] = _module_state(module)
         return stream.getvalue()
 
     def _unpickled(self, data: memoryview | None) -> Any:
@@ -527,6 +561,8 @@ class Peer:
                 self._keep_hooks(table.get(place, {}), state[place])
             table.clear()
             table.update(state)
+            self.watched.pop(key, None)
+            self._watch(key)
             self.module_states[key] = _module_state(self.modules[key])
         return value
 
@@ -772,6 +808,24 @@ class _Changed:
         self.arguments = arguments
 
 
+class _Loose:
+    """Gradients on their way: tensors that neither side remembers."""
+
+    def __init__(self, tensors: list[Tensor | None]) -> None:
+        self.tensors = tensors
+
+
+def _described_loose(tensor: Tensor | None, message: _Message) -> dict[str, Any] | None:
+    if tensor is None:
+        return None
+    numbers = wire.raw(tensor)
+    return wire.described(tensor) | {"data": None if numbers is None else message.add(numbers)}
+
+
+def _taken_loose(described: dict[str, Any] | None, body: memoryview) -> Tensor | None:
+    return None if described is None else wire.tensor(described, _part(described["data"], body))
+
+
 class _Message:
     """What is being written: bytes, and tensors with a graph that the other side does not know."""
 
@@ -826,7 +880,7 @@ class _Bridge(torch.autograd.Function):
         if not of or all(each is None for each in cotangents):
             return (None,) * (5 + len(ctx.of))
         header = {"do": "vjp", "keys": ctx.keys, "of": of, "keep": _keeps_graph()}
-        products = ctx.peer.request(header, list(cotangents))
+        products = ctx.peer.request(header, _Loose(list(cotangents)))
         if not isinstance(products, list) or len(products) != len(of):
             raise Malformed("not every input got a gradient")
         if not all(product is None or isinstance(product, Tensor) for product in products):

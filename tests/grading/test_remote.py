@@ -434,7 +434,7 @@ _BAD = {
     "a long body": struct.pack(">QQ", 2, 1 << 60) + b"{}",
     "an unknown request": _frame({"do": "open", "key": "j1"}),
     "a function never given": _frame({"do": "call", "key": "j7", "value": ["list", [], ""]}),
-    "a gradient never asked": _frame({"do": "vjp", "keys": ["j9"], "of": [], "value": None}),
+    "a gradient never asked": _frame({"do": "vjp", "keys": ["j9"], "of": [], "loose": [None]}),
     "an unknown kind": _frame({"value": ["pickle", "cos\nsystem"]}),
     "an unknown tensor": _frame({"value": ["tensor", "w5"]}),
     "an unknown dtype": _frame({"leaves": [_leaf(dtype="object")]}, b"\0" * 16),

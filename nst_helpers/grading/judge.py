@@ -254,6 +254,7 @@ class _Reference:
         needed: those that are run.
         expected: for each graded cell what its AUTOTEST lines measure.
         functions: the solutions by name.
+        known: for each graded cell what the solutions make of the calls that it makes.
     """
 
     def __init__(self, lesson: Lesson) -> None:
@@ -261,6 +262,7 @@ class _Reference:
         self.needed = lesson.needed()
         self.expected: dict[str, dict[int, str]] = {}
         self.functions: dict[str, Any] = {}
+        self.known: dict[str, dict[bytes, Any]] = {}
         space = _new_space()
         for cell in self.needed:
             values = self.expected.setdefault(cell.id, {})
@@ -433,7 +435,11 @@ class _Trial:
             answers = {name: space.get(name) for name in self.reference.functions}
             with _quietly():
                 reasons[cell.id] = fresh.complaint(
-                    tapes[cell.id], answers, self.reference.functions, drawn
+                    tapes[cell.id],
+                    answers,
+                    self.reference.functions,
+                    drawn,
+                    self.reference.known.setdefault(cell.id, {}),
                 )
             if self.worker is not None:
                 self._tidy()

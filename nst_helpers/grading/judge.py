@@ -281,6 +281,11 @@ class _Reference:
                 names = course.names_defined(cell.source)
                 self.functions |= {name: space[name] for name in names}
 
+    def measures(self, cell: Cell) -> bool:
+        """Return whether a graded cell compares numbers, and not just shapes and types."""
+        values = self.expected[cell.id].values()
+        return any('"tensor"' in value or '"float"' in value for value in values)
+
 
 class _Trial:
     """One submission before the judge.
@@ -420,7 +425,9 @@ class _Trial:
     ) -> dict[str, str | None]:
         """Return why cells that passed give no points after all: wrong on fresh inputs.
 
-        Another worker is asked, in which nothing is left of the first inputs.
+        Another worker is asked, in which nothing is left of the first inputs. Only an answer whose
+        numbers were compared and found right can have known them, so an exercise's other cells,
+        which ask for a shape or a type, count only together with one that compares numbers.
         """
         passed = [cell for cell in passed if tapes[cell.id].calls]
         if not passed or self.worker is None:
@@ -445,7 +452,10 @@ class _Trial:
                 self._tidy()
         self.end()
         first.end()
-        return reasons
+        found_out = {
+            cell.exercise for cell in passed if reasons[cell.id] and self.reference.measures(cell)
+        }
+        return {cell.id: reasons[cell.id] for cell in passed if cell.exercise in found_out}
 
     def _tidy(self) -> None:
         """Forget a cell's tensors; where the worker is gone, note why."""

@@ -100,11 +100,8 @@ class Zygote:
     def close(self) -> None:
         """End it, and with it all its workers."""
         self.control.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(2)
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+        self.process.kill()
+        self.process.wait()
 
 
 class Worker:

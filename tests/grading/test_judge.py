@@ -5,12 +5,12 @@ Every hostile sample is bounded by construction, and aims at 127.0.0.1 and at fi
 
 from __future__ import annotations
 
-import contextlib
 import json
 import socket
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 
 from nst_helpers.checker.autotest import agree, measure
@@ -296,9 +296,12 @@ def test_a_cheat_gets_what_its_numbers_deserve(court, name):
     gram, passed = _CHEATS[name]
     verdict = court.judge(lessons.NAME, lessons.submission(gram), words=False)
     assert _passed(verdict) == passed
-    # The neighbour's honest work is not touched, unless it shared the process that was spoilt.
-    again = court.judge(lessons.NAME, lessons.submission(), words=False)
-    assert all(mark.passed for mark in again.marks)
+
+
+def test_the_next_submission_is_not_touched_by_the_last(court):
+    for name in ("patched torch", "a false checker", "names of the graded cells"):
+        court.judge(lessons.NAME, lessons.submission(_CHEATS[name][0]), words=False)
+    assert court.judge(lessons.NAME, lessons.submission()).score == 7
 
 
 def test_fresh_inputs_are_named_as_the_reason(court):
@@ -532,6 +535,7 @@ def test_a_symlink_and_a_folder_are_no_way_out(court, tmp_path):
 def test_without_a_jail_it_still_judges_and_says_what_is_missing(solutions):
     walls = ("namespaces", "landlock", "seccomp", "limits")
     with Judge(solutions, without=walls) as bare:
+        started = psutil.Process(bare._zygotes[False].process.pid)
         honest = bare.judge(lessons.NAME, lessons.submission())
         assert honest.score == 7
         assert len(honest.facts) == 5
@@ -539,15 +543,4 @@ def test_without_a_jail_it_still_judges_and_says_what_is_missing(solutions):
         gram = "def gram_matrix(tensor):\n    import os; os._exit(0)\n"
         verdict = bare.judge(lessons.NAME, lessons.submission(gram), words=False)
         assert _points(verdict) == (0, TARGET_POINTS)
-
-
-def test_a_judge_that_is_closed_leaves_no_process(solutions):
-    import psutil
-
-    with Judge(solutions) as court:
-        court.judge(lessons.NAME, lessons.submission())
-        mine = psutil.Process(court._zygotes[False].process.pid)
-        assert mine.is_running()
-    with contextlib.suppress(psutil.NoSuchProcess):
-        mine.wait(5)
-    assert not mine.is_running()
+    assert not started.is_running()  # a judge that is closed leaves no process

@@ -30,7 +30,7 @@ MOST_FILES = 128
 MOST_THREADS = 64
 FOLDER_SIZE = "size=64m,nr_inodes=4096,mode=700"
 ENVIRONMENT = {"HOME": "/tmp", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "MPLBACKEND": "agg"}
-_KEPT = ("OMP_NUM_THREADS", "NST_DEVICE", "NST_WEIGHTS", "TZ")
+_KEPT = ("OMP_NUM_THREADS", "NST_DEVICE", "NST_WEIGHTS", "TZ", "SYSTEMROOT")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 _SYSTEM = (
     *("/usr", "/lib", "/lib64", "/lib32", "/bin", "/etc/ld.so.cache", "/etc/fonts"),
@@ -85,6 +85,8 @@ def protections() -> dict[str, bool]:
 
     Call it in a process without other threads: it forks.
     """
+    if not hasattr(os, "fork"):
+        return dict.fromkeys(_SENTENCES, False)
     with contextlib.suppress(ImportError, OSError, RuntimeError):
         import pyseccomp  # noqa: F401 - in the jail its library would not be found
     return {
@@ -109,8 +111,6 @@ def missing(there: dict[str, bool]) -> list[str]:
 
 def _succeeds(attempt: object) -> bool:
     """Return whether a function returns normally in a process of its own."""
-    if not sys.platform.startswith(("linux", "darwin")):
-        return False
     child = os.fork()
     if child == 0:
         code = 1

@@ -31,16 +31,17 @@ from nst_helpers.attribution import images_folder
 from nst_helpers.checker import EXERCISES, NotYet
 from nst_helpers.checker.autotest import agree, measure
 from nst_helpers.errors import NstError
-from nst_helpers.grading import course, fresh, jail, worker
+from nst_helpers.grading import course, fresh, jail, worker, workers
 from nst_helpers.grading.course import AGREE, Cell, Lesson
 from nst_helpers.grading.remote import WorkerGone
-from nst_helpers.grading.workers import Worker, Zygote
+from nst_helpers.grading.workers import Spawner, Worker, Zygote
 
 SOLUTIONS = Path(__file__).resolve().parents[2] / "solutions"
 LONGEST_REASON = 300
 LONGEST_TEXT = 2_000
 LARGEST_NOTEBOOK = 32 << 20
 MOST_WORKERS = 6
+NO_FORK = "This system cannot fork: each worker loads torch anew, which takes seconds."
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ class Judge:
         self.total_seconds = total_seconds
         self.memory = memory
         self.without = tuple(without)
-        self._zygotes: dict[bool, Zygote] = {}
+        self._zygotes: dict[bool, Zygote | Spawner] = {}
         self._references: dict[str, _Reference] = {}
         self._zygote(checker=False)
 
@@ -183,7 +184,9 @@ class Judge:
 
     def missing(self) -> list[str]:
         """Return a sentence for each protection that this system does not offer."""
-        return jail.missing(self._zygote(checker=False).protections)
+        source = self._zygote(checker=False)
+        slower = [] if isinstance(source, Zygote) else [NO_FORK]
+        return jail.missing(source.protections) + slower
 
     def close(self) -> None:
         """End every process of this judge."""
@@ -207,9 +210,9 @@ class Judge:
             until=until,
         )
 
-    def _zygote(self, *, checker: bool) -> Zygote:
+    def _zygote(self, *, checker: bool) -> Zygote | Spawner:
         if checker not in self._zygotes:
-            self._zygotes[checker] = Zygote(checker=checker, without=self.without)
+            self._zygotes[checker] = workers.start(checker=checker, without=self.without)
         return self._zygotes[checker]
 
     def _reference(self, name: str) -> _Reference:
@@ -343,7 +346,7 @@ class _Trial:
 
     def _how_it_ended(self) -> str:
         code = self.worker.code if self.worker is not None else None
-        if not code or code == -signal.SIGKILL:
+        if not code or code == -9:
             return ""
         if code < 0:
             with contextlib.suppress(ValueError):

@@ -5,24 +5,28 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from nst_helpers.errors import NstError
-from nst_helpers.grading import jail
+from nst_helpers.grading import jail, zygote
 from nst_helpers.grading.remote import JudgePeer
 
 START_SECONDS = 120.0
+_FIXED = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", "NST_WEIGHTS": "random"}
 _PASSED_ON = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "NST_DEVICE", "NST_IMAGES", "TZ")
 
 # Not -m: it would look for modules in the current folder first, which may be a submission's.
 _START = (
     "import sys; sys.path[:] = [*filter(None, sys.path), {!r}]; "
-    "from nst_helpers.grading import zygote; zygote.main(sys.argv[1:])"
+    "from nst_helpers.grading import zygote; zygote.{}(sys.argv[1:])"
 )
 
 
@@ -41,7 +45,13 @@ class Zygote:
         environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         number = str(theirs.fileno())
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _START.format(str(Path(__file__).parents[2])), number, *options],
+            [
+                sys.executable,
+                "-c",
+                _START.format(str(Path(__file__).parents[2]), "main"),
+                number,
+                *options,
+            ],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             env=environment
@@ -84,13 +94,7 @@ class Zygote:
         self.protections  # noqa: B018 - waits for the start
         call, their_call = socket.socketpair()
         status, their_status = socket.socketpair()
-        order = {
-            "lesson": lesson,
-            "memory": memory,
-            "seconds": max(1.0, until - time.monotonic()),
-            "readable": [str(path) for path in jail.readable(images)],
-            "hidden": [str(path) for path in jail.hidden()],
-        }
+        order = _order(lesson, images, memory, until)
         descriptors = [their_call.fileno(), their_status.fileno()]
         socket.send_fds(self.control, [json.dumps(order).encode()], descriptors)
         their_call.close()
@@ -104,6 +108,72 @@ class Zygote:
         self.process.wait()
 
 
+class Spawner:
+    """Starts each worker anew, where a system cannot fork; the same promises, more time.
+
+    Args: see :class:`Zygote`.
+    """
+
+    def __init__(self, *, checker: bool = False, without: Sequence[str] = ()) -> None:
+        self.options = ["--checker"] if checker else []
+        self.options += [f"--without={name}" for name in without]
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.processes: list[subprocess.Popen] = []
+        self.protections = dict.fromkeys(jail.protections(), False)
+
+    def fork(
+        self, lesson: int, images: Sequence[Path], *, memory: int, call_seconds: float, until: float
+    ) -> Worker:
+        """Return a new worker; see :meth:`Zygote.fork`."""
+        token = secrets.token_hex(16)
+        order = _order(lesson, images, memory, until) | {"token": token}
+        code = _START.format(str(Path(__file__).parents[2]), "alone")
+        port = str(self.server.getsockname()[1])
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, port, *self.options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=os.environ | _FIXED,
+        )
+        self.processes.append(process)
+        process.stdin.write(json.dumps(order).encode() + b"\n")
+        process.stdin.close()
+        self.server.settimeout(START_SECONDS)
+        connection, _ = self.server.accept()
+        connection.settimeout(START_SECONDS)
+        # Whoever else connects does not know the token.
+        if connection.recv(len(token), socket.MSG_WAITALL) != token.encode():
+            connection.close()
+            process.kill()
+            raise NstError("Another program connected in a worker's place; grade again.")
+        return SpawnedWorker(JudgePeer(connection, call_seconds, until), process)
+
+    def close(self) -> None:
+        """End all its workers."""
+        self.server.close()
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+
+def start(*, checker: bool = False, without: Sequence[str] = ()) -> Zygote | Spawner:
+    """Return what makes workers on this system."""
+    kind = Zygote if hasattr(os, "fork") and hasattr(socket, "send_fds") else Spawner
+    return kind(checker=checker, without=without)
+
+
+def _order(lesson: int, images: Sequence[Path], memory: int, until: float) -> dict[str, Any]:
+    """Return what a worker has to be told."""
+    return {
+        "lesson": lesson,
+        "memory": memory,
+        "seconds": max(1.0, until - time.monotonic()),
+        "readable": [str(path) for path in jail.readable(images)],
+        "hidden": [str(path) for path in jail.hidden()],
+    }
+
+
 class Worker:
     """One jailed process with one student's cells.
 
@@ -113,7 +183,7 @@ class Worker:
         code: its exit code, minus the number of a signal; None until :meth:`end`.
     """
 
-    def __init__(self, peer: JudgePeer, status: socket.socket) -> None:
+    def __init__(self, peer: JudgePeer, status: Any) -> None:
         self.peer = peer
         self.status = status
         self.output = ""
@@ -142,3 +212,32 @@ class Worker:
         with contextlib.suppress(ValueError):
             told = json.loads(said)
             self.output, self.code = told["output"], told["code"]
+
+
+class SpawnedWorker(Worker):
+    """A worker that is a child of the judge, and has no keeper."""
+
+    def __init__(self, peer: JudgePeer, process: subprocess.Popen) -> None:
+        super().__init__(peer, process)
+        self.process = process
+        self.printed = bytearray()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self) -> None:
+        """Keep the beginning of what it prints, and let the rest pass."""
+        while part := self.process.stdout.read1(1 << 16):
+            self.printed += part[: zygote.MOST_OUTPUT - len(self.printed)]
+
+    def end(self) -> None:
+        """End the process, and learn what it printed."""
+        if not self.ended:
+            self.ended = True
+            with contextlib.suppress(OSError):
+                self.peer.sock.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(1.0 if self.peer.gone else 0.0)
+            self.process.kill()
+            self.code = self.process.wait()
+            self.reader.join(5)
+            self.output = bytes(self.printed).decode(errors="replace")

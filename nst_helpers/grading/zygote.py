@@ -37,9 +37,7 @@ def main(arguments: list[str]) -> None:
     from nst_helpers.grading import jail
 
     jail.end_with_parent()
-    without = {option.partition("=")[2] for option in arguments if option.startswith("--without=")}
-    there = jail.protections()
-    there |= dict.fromkeys(without & there.keys(), False)
+    there = _leave_out(arguments)
     prepare(checker="--checker" in arguments)
     control.sendall(json.dumps(there).encode() + b"\n")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -57,6 +55,38 @@ def main(arguments: list[str]) -> None:
                 os._exit(1)
         for descriptor in descriptors:
             os.close(descriptor)
+
+
+def _leave_out(arguments: list[str]) -> dict[str, bool]:
+    """Return which walls there are, without those that tests leave out."""
+    from nst_helpers.grading import jail
+
+    without = {option.partition("=")[2] for option in arguments if option.startswith("--without=")}
+    there = jail.protections()
+    there |= dict.fromkeys(without & there.keys(), False)
+    return there
+
+
+def alone(arguments: list[str]) -> None:
+    """Be one worker, where there is no fork: the order comes on standard input."""
+    from nst_helpers.grading import jail, worker
+
+    order = json.loads(sys.stdin.readline())
+    _leave_out(arguments)
+    prepare(checker="--checker" in arguments)
+    connection = socket.create_connection(("127.0.0.1", int(arguments[0])))
+    connection.sendall(order.pop("token").encode())
+    folder = Path(tempfile.mkdtemp(prefix="nst-worker-"))
+    jail.enter(
+        folder,
+        readable=order["readable"],
+        hidden=order["hidden"],
+        memory=order["memory"],
+        seconds=order["seconds"],
+        separated=False,
+    )
+    worker.WorkerPeer(connection, order["lesson"]).serve()
+    os._exit(0)
 
 
 def prepare(*, checker: bool) -> None:

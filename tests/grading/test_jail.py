@@ -102,7 +102,7 @@ def test_every_wall_that_is_missing_has_a_sentence(there):
 
 def test_other_systems_are_told_what_they_lack():
     code = (
-        "import sys; sys.platform = 'win32'; from nst_helpers.grading import jail; "
+        "import os; del os.fork; from nst_helpers.grading import jail; "
         "print(len(jail.missing(jail.protections())))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -16,6 +16,7 @@ import pytest
 from nst_helpers.checker.autotest import agree, measure
 from nst_helpers.errors import NstError
 from nst_helpers.grading import judge as judging
+from nst_helpers.grading import workers
 from nst_helpers.grading.judge import Judge, read_cells
 from tests.grading import lessons
 
@@ -544,3 +545,15 @@ def test_without_a_jail_it_still_judges_and_says_what_is_missing(solutions):
         verdict = bare.judge(lessons.NAME, lessons.submission(gram), words=False)
         assert _points(verdict) == (0, TARGET_POINTS)
     assert not started.is_running()  # a judge that is closed leaves no process
+
+
+def test_without_fork_each_worker_is_started_anew(solutions, monkeypatch):
+    monkeypatch.delattr("os.fork")
+    with Judge(solutions) as slow:
+        assert isinstance(slow._zygotes[False], workers.Spawner)
+        assert slow.missing()[-1] == judging.NO_FORK
+        gram = "print('hello')\ndef gram_matrix(tensor):\n    import os; os._exit(3)\n"
+        verdict = slow.judge(lessons.NAME, lessons.submission(gram), words=False)
+        assert _points(verdict) == (0, TARGET_POINTS)
+        assert verdict.output.strip() == "hello"
+        assert verdict.facts[0] == "gram_matrix: its process ended (exit code 3)."

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -63,14 +65,22 @@ def make_course(root: Path, due: str | None = None) -> None:
     (root / "state").mkdir()
     (root / "nbgrader_config.py").write_text(CONFIG.format(root=str(root)))
     nbformat.write(lesson(), root / "lessons" / LESSON / f"{LESSON}.ipynb")
+    (root / "state" / "book.db").write_bytes(_gradebook(due))
+
+
+@functools.cache
+def _gradebook(due: str | None) -> bytes:
+    """Return the file of a new gradebook, which takes nbgrader seconds to make."""
     # nbgrader calls alembic by name; it is found without activating the environment.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    with Gradebook(f"sqlite:///{root}/state/book.db", "small") as book:
-        book.add_assignment(LESSON, **({"duedate": due} if due else {}))
-        book.add_notebook(LESSON, LESSON)
-        book.add_solution_cell("double", LESSON, LESSON)
-        for name, points in (("double-values", 2), ("double-hidden", 1)):
-            book.add_grade_cell(name, LESSON, LESSON, max_score=points, cell_type="code")
+    with tempfile.TemporaryDirectory() as folder:
+        with Gradebook(f"sqlite:///{folder}/book.db", "small") as book:
+            book.add_assignment(LESSON, **({"duedate": due} if due else {}))
+            book.add_notebook(LESSON, LESSON)
+            book.add_solution_cell("double", LESSON, LESSON)
+            for name, points in (("double-values", 2), ("double-hidden", 1)):
+                book.add_grade_cell(name, LESSON, LESSON, max_score=points, cell_type="code")
+        return (Path(folder) / "book.db").read_bytes()
 
 
 def hand_in(root: Path, student: str, *, sent: str = "2026-10-05 09:30:00 UTC") -> Path:

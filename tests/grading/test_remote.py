@@ -487,3 +487,10 @@ def test_a_worker_may_not_fill_the_judges_memory(monkeypatch):
     monkeypatch.setattr(wire, "MOST_BODY", 1 << 10)
     with _served(lambda: torch.zeros(1 << 12)) as remote, pytest.raises(WorkerGone, match="large"):
         remote()
+
+
+@pytest.mark.parametrize("stride", [[0], [1 << 28], [1, 1], [-1], ["1"]])
+def test_a_layout_is_checked_before_memory_is_taken(stride):
+    description = {"dtype": "float64", "shape": [2], "meta": False, "stride": stride}
+    with pytest.raises(wire.Malformed, match="layout"):
+        wire.tensor(description, memoryview(bytes(16)))

@@ -328,6 +328,10 @@ def _view(folder: Path, readable: Iterable[Path], hidden: Iterable[Path]) -> Non
     _checked(_libc().unshare(_MOUNT_NAMESPACE))
     _mount("none", Path("/"), None, _MS_REC | _MS_PRIVATE)
     _mount("tmpfs", folder, "tmpfs", _MS_NOSUID | _MS_NODEV, "size=1m,mode=755")
+    for name in ("tmp", "old"):
+        (folder / name).mkdir()
+    # Before the others: a course in a folder below /tmp is seen there, too.
+    _mount("tmpfs", folder / "tmp", "tmpfs", _MS_NOSUID | _MS_NODEV, FOLDER_SIZE)
     for path in readable:
         _bind(path, folder / path.relative_to("/"))
     for path in hidden:
@@ -338,9 +342,6 @@ def _view(folder: Path, readable: Iterable[Path], hidden: Iterable[Path]) -> Non
             _mount("/dev/null", covered, None, _MS_BIND)
     for path in map(Path, _DEVICES):
         _bind(path, folder / path.relative_to("/"), devices=True)
-    for name in ("tmp", "old"):
-        (folder / name).mkdir()
-    _mount("tmpfs", folder / "tmp", "tmpfs", _MS_NOSUID | _MS_NODEV, FOLDER_SIZE)
     pivot = _PIVOT_ROOT[platform.machine()]
     old = folder / "old"
     _checked(_libc().syscall(ctypes.c_long(pivot), str(folder).encode(), str(old).encode()))

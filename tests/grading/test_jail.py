@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 
@@ -49,14 +50,14 @@ print(json.dumps({"status": os.waitpid(child, 0)[1], "left": sorted(os.listdir(f
 """
 
 
-def _inside(code, tmp_path, *, without=(), hidden=(), seconds=20.0):
+def _inside(code, tmp_path, *, without=(), readable=(), hidden=(), seconds=20.0):
     """Return what ``code`` told from inside the jail, and how it ended."""
     prefixes = {sys.prefix, sys.base_prefix, "/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache"}
     base = tmp_path / "base"
     base.mkdir(exist_ok=True)
     order = {
         "code": textwrap.dedent(code),
-        "readable": sorted(path for path in prefixes if Path(path).exists()),
+        "readable": sorted(path for path in {*prefixes, *readable} if Path(path).exists()),
         "hidden": [str(path) for path in hidden],
         "without": list(without),
         "seconds": seconds,
@@ -117,6 +118,25 @@ _FILE_WALLS = [(), ("landlock",), ("namespaces",)]
 def _guarded(there, without):
     """Return whether some wall around files stands."""
     return any(there[name] for name in ("namespaces", "landlock") if name not in without)
+
+
+@pytest.mark.parametrize("without", _FILE_WALLS, ids=["all", "no landlock", "no namespaces"])
+def test_a_course_in_a_folder_for_temporary_files_is_seen_in_the_jail(without):
+    with tempfile.TemporaryDirectory(dir="/tmp") as grounds:
+        folder = Path(grounds)
+        seen = folder / "seen"
+        seen.mkdir()
+        (seen / "file").write_text("the library")
+        code = f"""
+            attempt(Path({str(seen / "file")!r}).read_text)
+            attempt(Path({str(seen / "file")!r}).write_text, "changed")
+            attempt(Path("own").write_text, "12345")
+        """
+        told, _ = _inside(code, folder, without=without, readable=[str(seen)])
+        assert told[0] == ["done", "'the library'"]
+        assert told[2] == ["done", "5"]
+        assert told[1][0] in ("OSError", "PermissionError")
+        assert (seen / "file").read_text() == "the library"
 
 
 @pytest.mark.parametrize("without", _FILE_WALLS, ids=["all", "no landlock", "no namespaces"])

@@ -552,8 +552,9 @@ def test_without_fork_each_worker_is_started_anew(solutions, monkeypatch):
     with Judge(solutions) as slow:
         assert isinstance(slow._zygotes[False], workers.Spawner)
         assert slow.missing()[-1] == judging.NO_FORK
-        gram = "print('hello')\ndef gram_matrix(tensor):\n    import os; os._exit(3)\n"
-        verdict = slow.judge(lessons.NAME, lessons.submission(gram), words=False)
-        assert _points(verdict) == (0, TARGET_POINTS)
+        answers = lessons.submission("print('hello')\n" + HONEST)
+        verdict = slow.judge(lessons.NAME, answers, words=False)
+        assert verdict.score == 7
         assert verdict.output.strip() == "hello"
-        assert verdict.facts[0] == "gram_matrix: its process ended (exit code 3)."
+        started = slow._zygotes[False].processes
+    assert all(process.poll() is not None for process in started)

@@ -30,6 +30,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import cloudpickle
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import get_gradient_edge
@@ -594,6 +595,8 @@ class Peer:
             id(value) in self.module_keys or _is_torchs(type(value).__name__, type(value))
         ):
             return ["module", self._module_key(value), kind.__name__]
+        if kind is np.ndarray and value.dtype.name in wire.DTYPES:
+            return ["numpy", self._key_of(torch.from_numpy(value.copy()), message)]
         if isinstance(value, (list, tuple)):
             items = [self._tree(item, message, depth + 1) for item in list(value)]
             name = "list" if isinstance(value, list) else "tuple"
@@ -636,6 +639,8 @@ class Peer:
         tag, payload, *rest = tree
         if tag == "tensor":
             return self.tensors[payload]
+        if tag == "numpy":
+            return self.tensors[payload].numpy(force=True)
         if tag == "module":
             return self._taken_module(payload, *rest)
         if tag in ("list", "tuple"):

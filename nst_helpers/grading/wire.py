@@ -136,7 +136,7 @@ def tensor(description: dict[str, Any], data: memoryview | None) -> Tensor:
     plain = torch.frombuffer(bytearray(data), dtype=dtype).reshape(shape)
     stride = description.get("stride")
     if stride is None:
-        return plain
+        return plain.clone()  # a tensor of its own, and no view
     if not _sizes(stride) or len(stride) != len(shape):
         raise Malformed("a tensor's layout does not fit its shape")
     reach = sum((size - 1) * step for size, step in zip(shape, stride, strict=True)) + 1

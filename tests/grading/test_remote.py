@@ -89,6 +89,11 @@ def test_a_result_has_the_values_dtype_and_layout_independence_it_has_here(dtype
     assert (tuple(stride), leaf, grad) == (picture.stride(), True, False)
 
 
+def test_an_argument_is_a_tensor_of_its_own_and_no_view():
+    with _served(lambda image: image._is_view()) as remote:
+        assert not remote(_picture())
+
+
 def test_gradients_cross_the_border_both_ways_and_through_intermediate_tensors():
     def features(image, model):
         found = {}
@@ -386,13 +391,16 @@ def test_values_keep_their_kind_and_what_cannot_travel_keeps_its_name():
     import numpy as np
 
     values = [None, True, 3, 1 << 80, 2.5, float("inf"), "é", (1, [2]), {1: "a", "1": ()}]
-    with _served([*values, np.float64(1.5), object(), np.zeros(3), torch.float16]) as found:
-        *plain, number, thing, array, dtype = found
+    arrays = [np.zeros(3), np.array(["a"])]
+    with _served([*values, np.float64(1.5), object(), *arrays, torch.float16]) as found:
+        *plain, number, thing, array, letters, dtype = found
     assert repr(plain) == repr(values)
     assert isinstance(number, float)
     assert type(number).__name__ == "float64"
     assert isinstance(thing, Opaque)
-    assert type(array).__name__ == "ndarray"
+    assert np.array_equal(array, arrays[0])
+    assert type(letters).__name__ == "ndarray"
+    assert isinstance(letters, Opaque)
     assert dtype is torch.float16
 
 

@@ -21,6 +21,9 @@ _MODULES = (
     "errors",
     "images",
     "losses",
+    "objective",
+    "optimizers",
+    "result",
     "transfer",
     "weights",
 )

@@ -2,6 +2,7 @@
 
 ``stylize`` is the whole method: the features of the content picture and the Gram matrices of the
 style picture are computed once, then an optimiser moves the pixels of a target picture.
+``StyleTransfer`` is the same one step at a time, for whoever wants to watch, steer or stop it.
 """
 
 from __future__ import annotations
@@ -9,226 +10,79 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
 from nst_helpers import backbones, losses
 from nst_helpers.attribution import Picture, find_picture
-from nst_helpers.device import autocast, pick_device, pick_precision
+from nst_helpers.device import pick_device, pick_precision
 from nst_helpers.errors import NstError
-from nst_helpers.images import load_image, save_image, to_pil
+from nst_helpers.images import load_image
+from nst_helpers.objective import Objective
+from nst_helpers.optimizers import known_optimizers, make_optimizer
+from nst_helpers.result import Result, Step, best_step, short
 
-STARTS = ("content", "style", "noise")
+STARTS = ("content", "style", "noise", "adain")
+COLOURS = ("style", "content")
 DEFAULT_STEPS = 100
 # Chosen by looking: with the gatys weights at 128 to 512 pixels the scene stays readable and the
 # brush strokes are the painting's. The lessons' 1e6 leaves content next to no weight.
 DEFAULT_ALPHA = 1.0
 DEFAULT_BETA = 10.0
-# Rates that suit each optimiser here: L-BFGS finds its own step, Adam's is in units of ImageNet's
-# standard deviation, about a quarter of the range from black to white.
-OPTIMIZER_RATES = {"lbfgs": 1.0, "adam": 0.1}
-OPTIMIZER_NAMES = {"lbfgs": "L-BFGS", "adam": "Adam"}
-FIRST_MOVE = 0.05
 FRAMES = 8
-SHOWN_WIDTH = 480
-
-
-@dataclass(frozen=True)
-class Step:
-    """The losses at one step; ``total = alpha content + beta style + tv_weight variation``."""
-
-    step: int
-    seconds: float
-    total: float
-    content: float
-    style: float
-    variation: float
-
-
-# What a run that ended before its first evaluation has to say about its losses.
-_NOT_EVALUATED = Step(0, 0.0, *[math.nan] * 4)
+# A loss this many times the best so far is no detour of the optimiser but an explosion.
+EXPLOSION = 4.0
+SHRINK = 0.25
+PATIENCE = 5
 
 StepHook = Callable[[int, Tensor, Step], None]
+_OBJECTIVE = ("alpha", "beta", "tv_weight", "style_weights", "content_layer")
+_OPTIMIZER = ("optimizer", "lr")
 
 
-@dataclass(frozen=True)
-class Result:
-    """The picture a run ended with, and how it came about.
+class StyleTransfer:
+    """One style transfer that can be watched, steered, stopped and taken up again.
 
-    Attributes:
-        image: (1, 3, H, W) in [0, 1], on the CPU; the picture with the lowest total loss.
-        history: one entry for each step that was run; entry 0 is the picture it started from.
-        frames: some (step, picture) pairs on the way, from the start to the best.
-        ended: ``"finished"``, ``"interrupted"`` or ``"diverged"`` (a loss that is no number).
-        settings: what the run was asked for, and the device and weights it used.
-        sources: the shipped pictures it was made of, for their credits.
-    """
-
-    image: Tensor
-    history: list[Step]
-    frames: list[tuple[int, Tensor]]
-    ended: str
-    settings: dict[str, Any]
-    sources: tuple[Picture, ...] = ()
-
-    @property
-    def best(self) -> Step:
-        """The step whose picture ``image`` is."""
-        finite = [step for step in self.history if math.isfinite(step.total)]
-        return min(finite, key=lambda step: step.total, default=_NOT_EVALUATED)
-
-    def losses(self) -> dict[str, list[float]]:
-        """Return the losses by name, one value a step, for ``display.plot_losses``."""
-        names = ["total", "content", "style"] + ["variation"] * bool(self.settings["tv_weight"])
-        return {name: [getattr(step, name) for step in self.history] for name in names}
-
-    def caption(self) -> str:
-        """Return the facts of the run in one sentence."""
-        s, best = self.settings, self.best
-        made = f"{s['content']} in the style of {s['style']}"
-        made += f": alpha {_short(s['alpha'])}, beta {_short(s['beta'])}, "
-        made += f"step {best.step} of {s['steps']} with {OPTIMIZER_NAMES[s['optimizer']]} "
-        made += f"from {s['start']}, total loss {_short(best.total)}."
-        if s["weights"] == "random":
-            made += " RANDOM WEIGHTS: the network has learned nothing, so this is no stylisation."
-        return made
-
-    def to_pil(self) -> Image.Image:
-        """Return the picture; a run with random weights is marked as such in the picture itself."""
-        picture = to_pil(self.image)
-        return _marked_random(picture) if self.settings["weights"] == "random" else picture
-
-    def save(self, path: str | Path) -> Path:
-        """Write the picture, with its settings as metadata where the format can hold them."""
-        return save_image(self.to_pil(), path, metadata={"Description": self.caption()})
-
-    def show(self) -> Any:
-        """Return the picture as a figure with caption, alt text and the sources' credits."""
-        from nst_helpers import display
-
-        return display.show(
-            self.to_pil(),
-            caption=self.caption(),
-            alt=f"Stylised picture: {self.caption()}",
-            credit=self.sources,
-            width=max(self.image.shape[-1], SHOWN_WIDTH),
-        )
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return self.show()._repr_mimebundle_(include, exclude)
-
-
-def _short(value: float) -> str:
-    """Return a number as people write it: 10, 0.05, 1e6."""
-    return f"{value:.4g}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-")
-
-
-def _marked_random(picture: Image.Image) -> Image.Image:
-    marked = picture.copy()
-    draw = ImageDraw.Draw(marked)
-    text = "random weights"
-    height = max(10, picture.width // 16)
-    draw.rectangle([0, picture.height - height - 4, picture.width, picture.height], fill="black")
-    draw.text((3, picture.height - height - 2), text, fill="white", font_size=height * 0.8)
-    return marked
-
-
-class Objective:
-    """The loss of a target picture against fixed content features and style Gram matrices.
-
-    Everything that does not depend on the target is computed once, here, without a graph. Calling
-    the objective with normalised pixels (1, 3, H, W) returns content and style loss, two scalars.
-    """
-
-    def __init__(
-        self,
-        content: Tensor,
-        style: Tensor,
-        model: nn.Sequential,
-        *,
-        content_layer: str = losses.CONTENT_LAYER,
-        style_weights: Mapping[str, float] = losses.STYLE_WEIGHTS,
-        precision: torch.dtype = torch.float32,
-    ) -> None:
-        self.model = model
-        self.content_layer = content_layer
-        self.style_weights = dict(style_weights)
-        self.precision = precision
-        with torch.no_grad():
-            self.content = self._features(content, [content_layer])[content_layer]
-            style_features = self._features(style, self.style_weights)
-            self.grams = {name: losses.gram_matrix(f) for name, f in style_features.items()}
-
-    def _features(self, pixels: Tensor, layers: Any) -> dict[str, Tensor]:
-        with autocast(pixels.device, self.precision):
-            features = backbones.extract_features(pixels, self.model, layers)
-        # Gram matrices add up thousands of products: in float32, whatever the convolutions ran in.
-        return {name: feature.float() for name, feature in features.items()}
-
-    def __call__(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return content loss and style loss of normalised ``pixels``."""
-        features = self._features(pixels, {self.content_layer, *self.style_weights})
-        content = losses.content_loss(features[self.content_layer], self.content)
-        style = losses.style_loss(features, self.grams, self.style_weights)
-        return content, style
-
-
-def stylize(
-    content: Any,
-    style: Any,
-    *,
-    alpha: float = DEFAULT_ALPHA,
-    beta: float = DEFAULT_BETA,
-    steps: int = DEFAULT_STEPS,
-    size: int | None = None,
-    start: str | Tensor = "content",
-    optimizer: str = "lbfgs",
-    lr: float | None = None,
-    tv_weight: float = 0.0,
-    content_layer: str = losses.CONTENT_LAYER,
-    style_weights: Mapping[str, float] = losses.STYLE_WEIGHTS,
-    model: nn.Sequential | None = None,
-    weights: str | None = None,
-    device: str | torch.device | None = None,
-    precision: str | torch.dtype | None = None,
-    seed: int = 0,
-    on_step: StepHook | None = None,
-    progress: bool = True,
-) -> Result:
-    """Return ``content`` painted in the manner of ``style``.
+    ``advance`` moves the pixels once and judges the picture that has come of it; the first call
+    judges the picture it starts from. Not to be called from two threads at once.
 
     Args:
         content: the picture to keep, anything :func:`nst_helpers.images.load_image` takes.
-        style: the picture to paint like.
+        style: the picture to paint like, or a list of them.
         alpha: weight of the content loss.
         beta: weight of the style loss; only the ratio alpha / beta changes the picture.
-        steps: how often the pixels are moved; one forward and backward pass each.
         size: bound of the long side of both pictures, in pixels.
-        start: ``"content"``, ``"style"``, ``"noise"``, or a picture (1, 3, H, W) in [0, 1].
-        optimizer: ``"lbfgs"`` (Gatys et al.'s choice) or ``"adam"``.
+        start: ``"content"``, ``"style"``, ``"noise"``, ``"adain"`` (the picture of
+            :func:`nst_helpers.feedforward.stylize_fast`), or a picture (1, 3, H, W) in [0, 1].
+        optimizer: ``"lbfgs"`` (Gatys et al.'s choice), ``"adam"``, or another of ``torch.optim``.
         lr: the optimiser's rate; None takes the one that suits it.
         tv_weight: weight of the total variation, which smooths.
         content_layer: the layer content is compared in.
         style_weights: layer name -> weight of its style loss.
+        style_mix: the share of each style picture; None gives them equal shares.
+        style_size: bound of the long side of the style pictures; None takes ``size``. A larger
+            style picture has larger brush strokes.
+        colours: ``"style"``, or ``"content"`` to show the picture in the content's colours.
         model: a VGG-19 taking normalised pictures; None builds it with ``weights``.
         weights: see :func:`nst_helpers.backbones.vgg19`.
+        pooling: see :func:`nst_helpers.backbones.vgg19`.
         device: see :func:`nst_helpers.device.pick_device`; None takes the model's, if one is given.
         precision: see :func:`nst_helpers.device.pick_precision`.
         seed: of a noise start and of random weights.
-        on_step: called for the start (step 0) and after each step as
-            ``on_step(step, picture, losses)``, with the picture (1, 3, H, W) in [0, 1] and its own
-            losses; what it raises ends the run.
-        progress: whether to show a progress bar with the loss.
+        progress: whether fetching weights shows a progress bar.
+        gram_matrix: a function to be used in place of :func:`nst_helpers.losses.gram_matrix`.
+        content_loss: in place of :func:`nst_helpers.losses.content_loss`.
+        style_loss: in place of :func:`nst_helpers.losses.style_loss`.
 
-    An interrupt (Ctrl-C, the notebook's stop button) ends the run and returns the best picture so
-    far. A loss that is no longer a number does the same.
+    Attributes:
+        history: one entry for each step so far; entry 0 is the picture it started from.
+        settings: what was asked for, and the device and weights that are used.
+        notices: what happened that was not asked for, one sentence each.
 
     Raises:
         NstError: an option is out of range (ImageError, WeightsError, DeviceError for those parts).
@@ -236,98 +90,208 @@ def stylize(
     Source: Gatys, Ecker and Bethge 2016, "Image Style Transfer Using Convolutional Neural
     Networks".
     """
-    _check(steps=steps, optimizer=optimizer, alpha=alpha, beta=beta, lr=lr, tv_weight=tv_weight)
-    place = _device_of(model) if model is not None and device is None else pick_device(device)
-    known = {"content": find_picture(content), "style": find_picture(style)}
-    names = {
-        "content": known["content"].title if known["content"] else _name_of(content, "content"),
-        "style": known["style"].title if known["style"] else _name_of(style, "style"),
-    }
-    sources = tuple(picture for picture in known.values() if picture)
-    content_image = load_image(content, size=size, device=place)
-    style_image = load_image(style, size=size, device=place)
-    first = _starting_picture(start, content_image, style_image, seed)
-    if model is None:
-        deepest = max([content_layer, *style_weights], key=backbones.layer_index)
-        model = backbones.vgg19(weights, until=deepest, device=place, seed=seed, progress=progress)
-    model = model.to(place)
-    objective = Objective(
-        backbones.normalize(content_image),
-        backbones.normalize(style_image),
-        model,
-        content_layer=content_layer,
-        style_weights=style_weights,
-        precision=pick_precision(place, precision),
-    )
-    settings = {
-        **names,
-        "alpha": alpha,
-        "beta": beta,
-        "steps": steps,
-        "size": (content_image.shape[-2], content_image.shape[-1]),
-        "start": start if isinstance(start, str) else "a picture",
-        "optimizer": optimizer,
-        "lr": OPTIMIZER_RATES[optimizer] if lr is None else lr,
-        "tv_weight": tv_weight,
-        "content_layer": content_layer,
-        "style_weights": dict(style_weights),
-        "weights": getattr(model, "weights_name", "unknown"),
-        "device": str(place),
-        "seed": seed,
-    }
-    return _Run(objective, first, settings, on_step, progress).result(sources)
-
-
-class _Run:
-    """One optimisation: the pixels that move, the losses so far and the best picture so far."""
 
     def __init__(
         self,
-        objective: Objective,
-        first: Tensor,
-        settings: dict[str, Any],
-        on_step: StepHook | None,
-        progress: bool,
+        content: Any,
+        style: Any,
+        *,
+        alpha: float = DEFAULT_ALPHA,
+        beta: float = DEFAULT_BETA,
+        size: int | None = None,
+        start: str | Tensor = "content",
+        optimizer: str = "lbfgs",
+        lr: float | None = None,
+        tv_weight: float = 0.0,
+        content_layer: str = losses.CONTENT_LAYER,
+        style_weights: Mapping[str, float] = losses.STYLE_WEIGHTS,
+        style_mix: Sequence[float] | None = None,
+        style_size: int | None = None,
+        colours: str = "style",
+        model: nn.Sequential | None = None,
+        weights: str | None = None,
+        pooling: str = "max",
+        device: str | torch.device | None = None,
+        precision: str | torch.dtype | None = None,
+        seed: int = 0,
+        progress: bool = True,
+        gram_matrix: Callable[..., Tensor] | None = None,
+        content_loss: Callable[..., Tensor] | None = None,
+        style_loss: Callable[..., Tensor] | None = None,
     ) -> None:
-        self.objective = objective
-        self.settings = settings
-        self.on_step = on_step
-        self.progress = progress
-        self.pixels = backbones.normalize(first).detach().clone().requires_grad_()
-        self.optimizer = self._make_optimizer()
+        self.settings: dict[str, Any] = {
+            "alpha": alpha,
+            "beta": beta,
+            "optimizer": optimizer,
+            "lr": lr,
+            "tv_weight": tv_weight,
+            "content_layer": content_layer,
+            "style_weights": dict(style_weights),
+            "colours": colours,
+            "seed": seed,
+        }
+        _check(self.settings)
+        place = _device_of(model) if model is not None and device is None else pick_device(device)
+        styles = _with_shares(style, style_mix)
+        known = [
+            find_picture(picture) for picture in (content, *(picture for picture, _ in styles))
+        ]
+        self.sources = tuple(picture for picture in known if picture)
+        self.content = load_image(content, size=size, device=place)
+        self.styles = [
+            (load_image(picture, size=style_size or size, device=place), share)
+            for picture, share in styles
+        ]
+        if model is None:
+            # As deep as any of the usual layers, so that another can be chosen on the way.
+            usual = [content_layer, *style_weights, *losses.STYLE_WEIGHTS]
+            model = backbones.vgg19(
+                weights,
+                until=max(usual, key=backbones.layer_index),
+                pooling=pooling,
+                device=place,
+                seed=seed,
+                progress=progress,
+            )
+        self.model = model.to(place)
+        functions = {
+            "gram_matrix": gram_matrix,
+            "content_loss": content_loss,
+            "style_loss": style_loss,
+        }
+        self.objective = Objective(
+            backbones.normalize(self.content),
+            [(backbones.normalize(picture), share) for picture, share in self.styles],
+            self.model,
+            content_layer=content_layer,
+            style_weights=style_weights,
+            precision=pick_precision(place, precision),
+            functions={name: function for name, function in functions.items() if function},
+        )
+        self.settings |= {
+            "content": _name_of(content, known[0], "content"),
+            "style": " and ".join(
+                _name_of(picture, record, "style")
+                for (picture, _), record in zip(styles, known[1:], strict=True)
+            ),
+            "size": (self.content.shape[-2], self.content.shape[-1]),
+            "weights": getattr(model, "weights_name", "unknown"),
+            "device": str(place),
+            "precision": str(self.objective.precision).removeprefix("torch."),
+        }
+        self.restart(start)
+
+    def restart(self, start: str | Tensor | None = None) -> None:
+        """Go back to step 0, from the same start as before or from another."""
+        if start is not None:
+            self.settings["start"] = start if isinstance(start, str) else "a picture"
+            self.first = self._starting_picture(start)
+        self.pixels = backbones.normalize(self.first).detach().clone().requires_grad_()
         self.history: list[Step] = []
         self.frames: list[tuple[int, Tensor]] = []
-        self.best = (math.inf, self.picture(), 0)
-        self.started = time.monotonic()
+        self.notices: list[str] = []
+        self.seconds = 0.0
+        self._changed()
 
-    def _make_optimizer(self) -> torch.optim.Optimizer:
-        rate = self.settings["lr"]
-        if self.settings["optimizer"] == "adam":
-            return torch.optim.Adam([self.pixels], lr=rate)
-        # One iteration a call: a step then costs one evaluation, as with Adam, and can be watched.
-        # Its memory of past gradients is kept from call to call.
-        return torch.optim.LBFGS([self.pixels], lr=rate, max_iter=1, tolerance_change=0)
+    def _starting_picture(self, start: str | Tensor) -> Tensor:
+        content = self.content
+        if isinstance(start, Tensor):
+            return load_image(start, size=content, device=content.device)
+        if start == "content":
+            return content
+        if start == "style":
+            return load_image(self.styles[0][0], size=content, device=content.device)
+        if start == "noise":
+            # Drawn on the CPU, so that a seed means the same picture on every device.
+            generator = torch.Generator().manual_seed(self.settings["seed"])
+            return torch.rand(content.shape, generator=generator).to(content.device)
+        if start == "adain":
+            from nst_helpers.feedforward import stylize_fast
 
-    def _set_rate(self) -> None:
-        """Give L-BFGS a first step that can be told from rounding.
+            fast = stylize_fast(content, self.styles[0][0], device=content.device)
+            return fast.image.to(content.device)
+        raise NstError(
+            f"Start {start!r} is unknown; choose one of {', '.join(STARTS)}, or a picture."
+        )
 
-        torch's first step is as long as 1 / |gradient|_1, which moves each of a picture's thousands
-        of numbers by less than float32 resolves; the curvature measured from it is noise, and the
-        second step leaps. Here the first step moves a number by ``FIRST_MOVE`` on average.
+    def change(self, **settings: Any) -> None:
+        """Change the objective or the optimiser from the next step on; the picture stays.
+
+        Args:
+            **settings: any of ``alpha``, ``beta``, ``tv_weight``, ``style_weights``,
+                ``content_layer``, ``optimizer``, ``lr`` and ``colours``, see above.
+
+        Raises:
+            NstError: a setting is unknown or out of range; then nothing is changed.
         """
-        if self.settings["optimizer"] == "lbfgs":
-            first = not self.history
-            factor = FIRST_MOVE * self.pixels.numel() if first else 1.0
-            self.optimizer.param_groups[0]["lr"] = self.settings["lr"] * factor
+        unknown = set(settings) - {*_OBJECTIVE, *_OPTIMIZER, "colours"}
+        if unknown:
+            raise NstError(
+                f"{', '.join(sorted(unknown))} cannot be changed on the way; start another "
+                f"StyleTransfer, or change one of {', '.join((*_OBJECTIVE, *_OPTIMIZER))}, colours."
+            )
+        wanted = self.settings | settings
+        _check(wanted)
+        self.objective.change(wanted["content_layer"], wanted["style_weights"])
+        self.settings = wanted
+        if set(settings) - {"colours"}:
+            self._changed()
+
+    def _changed(self) -> None:
+        """Start judging anew: losses before and after a change cannot be compared."""
+        self.optimizer = make_optimizer(
+            self.settings["optimizer"], self.pixels, self.settings["lr"]
+        )
+        self.since = len(self.history)
+        self.judged = False
+        self._keep_best(math.inf)
+
+    def _keep_best(self, total: float) -> None:
+        gradient = None if self.pixels.grad is None else self.pixels.grad.clone()
+        self._best = (total, len(self.history) - 1, self.pixels.detach().clone(), gradient)
+
+    @property
+    def best(self) -> Step:
+        """The step of the lowest total loss since the objective was last changed."""
+        return best_step(self.history[self.since :])
 
     def picture(self) -> Tensor:
-        """Return the pixels as a picture, (1, 3, H, W) in [0, 1]."""
-        return backbones.denormalize(self.pixels.detach()).clamp(0, 1)
+        """Return the present picture, (1, 3, H, W) in [0, 1]."""
+        return self._as_picture(self.pixels.detach())
 
-    def evaluate(self) -> Tensor:
-        """Return the total loss with its gradient in ``pixels``, and put it on record."""
+    def best_picture(self) -> Tensor:
+        """Return the picture of the lowest total loss, (1, 3, H, W) in [0, 1]."""
+        return self._as_picture(self._best[2])
+
+    def _as_picture(self, pixels: Tensor) -> Tensor:
+        picture = backbones.denormalize(pixels).clamp(0, 1)
+        if self.settings["colours"] == "content":
+            from nst_helpers.colours import keep_colours
+
+            return keep_colours(picture, self.content)
+        return picture
+
+    def advance(self) -> Step:
+        """Move the pixels once and return the losses of the picture that came of it.
+
+        A loss that is no number, or many times the best, is not accepted: the best picture is put
+        back, the rate is lowered, and a sentence is added to ``notices``.
+        """
+        started = time.monotonic()
+        if self.judged:
+            self.optimizer.step()
+        step = self._judge(started)
+        self.judged = True
+        if step.total < self._best[0]:
+            self._keep_best(step.total)
+        elif not step.total <= EXPLOSION * self._best[0]:
+            self._step_back(step)
+        return step
+
+    def _judge(self, started: float) -> Step:
+        """Return the losses of the present pixels, leaving the gradient in them."""
         s = self.settings
-        self.optimizer.zero_grad()
+        self.pixels.grad = None
         content, style = self.objective(self.pixels)
         total = losses.total_loss(content, style, s["alpha"], s["beta"])
         variation = torch.zeros(())
@@ -335,46 +299,112 @@ class _Run:
             variation = losses.total_variation(backbones.denormalize(self.pixels))
             total = total + s["tv_weight"] * variation
         total.backward()
-        self._record(total, content, style, variation)
-        return total
+        values = [float(value.detach()) for value in (total, content, style, variation)]
+        self.seconds += time.monotonic() - started
+        self.history.append(Step(len(self.history), self.seconds, *values))
+        return self.history[-1]
 
-    def _record(self, *values: Tensor) -> None:
-        number = len(self.history)
-        seconds = time.monotonic() - self.started
-        step = Step(number, seconds, *(float(value.detach()) for value in values))
-        self.history.append(step)
-        if step.total < self.best[0]:
-            self.best = (step.total, self.picture(), number)
-        if self.on_step is not None:
-            self.on_step(number, self.picture(), step)
+    def _step_back(self, step: Step) -> None:
+        """Put the best picture back, and go on from it with smaller steps."""
+        best, number, pixels, gradient = self._best
+        if gradient is None:
+            self.notices.append(
+                f"The loss of the picture to start from is {step.total:g}, which cannot be "
+                f"lowered; try a smaller alpha and beta, or another start."
+            )
+            return
+        rate = SHRINK * self.optimizer.param_groups[0]["lr"]
+        with torch.no_grad():
+            self.pixels.copy_(pixels)
+        self.pixels.grad = gradient.clone()
+        self.optimizer = make_optimizer(self.settings["optimizer"], self.pixels, rate)
+        self.notices.append(
+            f"At step {step.step} the loss rose from {short(best)} to {short(step.total)}: the "
+            f"picture of step {number} was put back, and the rate lowered to {short(rate)}."
+        )
 
-    def result(self, sources: tuple[Picture, ...] = ()) -> Result:
-        """Run all steps, or as many as there is time and sense for."""
+    def run(
+        self,
+        steps: int = DEFAULT_STEPS,
+        *,
+        on_step: StepHook | None = None,
+        progress: bool = True,
+    ) -> Result:
+        """Move the pixels ``steps`` times and return the best picture; see :func:`stylize`."""
+        _check_steps(steps)
         ended = "finished"
+        kept = _frame_steps(steps)
         try:
-            with _progress_bar(self.settings["steps"], self.progress) as bar:
-                for _ in range(self.settings["steps"]):
-                    if not self._advance(bar):
+            with _progress_bar(steps, progress) as bar:
+                while len(self.history) <= steps:
+                    step = self.advance()
+                    if step.step in kept:
+                        self.frames.append((step.step, self.picture().cpu()))
+                    if on_step is not None:
+                        on_step(step.step, self.picture(), step)
+                    if self._hopeless():
                         ended = "diverged"
                         break
-                else:
-                    self.evaluate()  # the last move has not been judged yet
+                    bar.set_postfix_str(f"loss {step.total:.4g}", refresh=False)
+                    bar.update(step.step > 0)
         except KeyboardInterrupt:
             ended = "interrupted"
-        self.frames.append((self.best[2], self.best[1].cpu()))
-        image = self.best[1].cpu()
-        return Result(image, self.history, self.frames, ended, self.settings, sources)
+        return self.result(ended, steps)
 
-    def _advance(self, bar: Any) -> bool:
-        """Move the pixels once; return whether the loss is still a number."""
-        if len(self.history) in _frame_steps(self.settings["steps"]):
-            self.frames.append((len(self.history), self.picture().cpu()))
-        self._set_rate()
-        self.optimizer.step(self.evaluate)
-        step = self.history[-1]
-        bar.set_postfix_str(f"loss {step.total:.4g}", refresh=False)
-        bar.update()
-        return math.isfinite(step.total)
+    def _hopeless(self) -> bool:
+        """Return whether the last steps have all been taken back."""
+        return len(self.history) - 1 - max(self._best[1], 0) >= PATIENCE and all(
+            not step.total <= EXPLOSION * self._best[0] for step in self.history[-PATIENCE:]
+        )
+
+    def result(self, ended: str = "finished", steps: int | None = None) -> Result:
+        """Return the best picture so far with all that is known about it."""
+        image, best = self.best_picture().cpu(), self._best[1]
+        frames = [frame for frame in self.frames if frame[0] < best] + [(max(best, 0), image)]
+        settings = self.settings | {"steps": len(self.history) - 1 if steps is None else steps}
+        return Result(
+            image=image,
+            settings=settings,
+            sources=self.sources,
+            history=list(self.history),
+            frames=frames,
+            ended=ended,
+        )
+
+
+def stylize(
+    content: Any,
+    style: Any,
+    *,
+    steps: int = DEFAULT_STEPS,
+    on_step: StepHook | None = None,
+    progress: bool = True,
+    **options: Any,
+) -> Result:
+    """Return ``content`` painted in the manner of ``style``.
+
+    Args:
+        content: the picture to keep, anything :func:`nst_helpers.images.load_image` takes.
+        style: the picture to paint like, or a list of them.
+        steps: how often the pixels are moved; one forward and backward pass each.
+        on_step: called for the start (step 0) and after each step as
+            ``on_step(step, picture, losses)``, with the picture (1, 3, H, W) in [0, 1] and its own
+            losses; what it raises ends the run.
+        progress: whether to show a progress bar with the loss.
+        **options: alpha, beta, size and all the others of :class:`StyleTransfer`.
+
+    An interrupt (Ctrl-C, the notebook's stop button) ends the run and returns the best picture so
+    far. So does a loss that stays no number, however small the steps.
+
+    Raises:
+        NstError: an option is out of range (ImageError, WeightsError, DeviceError for those parts).
+
+    Source: Gatys, Ecker and Bethge 2016, "Image Style Transfer Using Convolutional Neural
+    Networks".
+    """
+    _check_steps(steps)
+    transfer = StyleTransfer(content, style, progress=progress, **options)
+    return transfer.run(steps, on_step=on_step, progress=progress)
 
 
 def _frame_steps(steps: int) -> set[int]:
@@ -389,40 +419,49 @@ def _progress_bar(steps: int, visible: bool) -> Any:
     return tqdm(total=steps, disable=not visible, file=sys.stdout, unit="step", dynamic_ncols=True)
 
 
-def _check(**options: Any) -> None:
-    steps, optimizer = options["steps"], options["optimizer"]
+def _check_steps(steps: Any) -> None:
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise NstError(f"steps is {steps!r}; it must be a whole number, 1 or more.")
-    if optimizer not in OPTIMIZER_RATES:
-        known = ", ".join(OPTIMIZER_RATES)
-        raise NstError(f"Optimiser {optimizer!r} is unknown; choose one of {known}.")
-    for name in ("alpha", "beta", "tv_weight"):
-        if not (math.isfinite(options[name]) and options[name] >= 0):
-            raise NstError(f"{name} is {options[name]!r}; it must be a number, 0 or more.")
-    if options["lr"] is not None and not (math.isfinite(options["lr"]) and options["lr"] > 0):
-        raise NstError(f"lr is {options['lr']!r}; it must be a number above 0.")
 
 
-def _starting_picture(start: str | Tensor, content: Tensor, style: Tensor, seed: int) -> Tensor:
-    if isinstance(start, Tensor):
-        return load_image(start, size=content, device=content.device)
-    if start == "content":
-        return content
-    if start == "style":
-        return load_image(style, size=content, device=content.device)
-    if start == "noise":
-        # Drawn on the CPU, so that a seed means the same picture on every device.
-        generator = torch.Generator().manual_seed(seed)
-        return torch.rand(content.shape, generator=generator).to(content.device)
-    raise NstError(f"Start {start!r} is unknown; choose one of {', '.join(STARTS)}, or a picture.")
+def _check(settings: Mapping[str, Any]) -> None:
+    if settings["optimizer"] not in known_optimizers():
+        known = ", ".join(known_optimizers())
+        raise NstError(f"Optimiser {settings['optimizer']!r} is unknown; choose one of {known}.")
+    if settings["colours"] not in COLOURS:
+        raise NstError(f"colours is {settings['colours']!r}; choose {' or '.join(COLOURS)}.")
+    weights = {f"the style weight of {k}": v for k, v in settings["style_weights"].items()}
+    positive = {name: settings[name] for name in ("alpha", "beta", "tv_weight")} | weights
+    for name, value in positive.items():
+        if not (math.isfinite(value) and value >= 0):
+            raise NstError(f"{name} is {value!r}; it must be a number, 0 or more.")
+    rate = settings["lr"]
+    if rate is not None and not (math.isfinite(rate) and rate > 0):
+        raise NstError(f"lr is {rate!r}; it must be a number above 0.")
+
+
+def _with_shares(style: Any, mix: Sequence[float] | None) -> list[tuple[Any, float]]:
+    """Return each style picture with its share; the shares add up to 1."""
+    pictures = list(style) if isinstance(style, (list, tuple)) else [style]
+    shares = [1.0] * len(pictures) if mix is None else [float(share) for share in mix]
+    if not pictures or len(shares) != len(pictures):
+        raise NstError(
+            f"style_mix has {len(shares)} shares for {len(pictures)} style pictures; "
+            f"give one for each."
+        )
+    if not all(math.isfinite(share) and share >= 0 for share in shares) or not sum(shares):
+        raise NstError(f"style_mix is {mix!r}; its shares must be 0 or more, and not all 0.")
+    return [(picture, share / sum(shares)) for picture, share in zip(pictures, shares, strict=True)]
 
 
 def _device_of(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
 
 
-def _name_of(source: Any, fallback: str) -> str:
-    """Return what to call a picture in captions: its file name, or its role."""
+def _name_of(source: Any, record: Picture | None, fallback: str) -> str:
+    """Return what to call a picture in captions: its title, its file name, or its role."""
+    if record is not None:
+        return record.title
     if isinstance(source, (str, Path)):
         return Path(source).name or f"a {fallback} picture"
     return f"a {fallback} picture"

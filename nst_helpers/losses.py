@@ -411,7 +411,10 @@ def paper_ratio(
     """Return alpha/beta in the paper's unit, so that settings of different texts can be compared.
 
     The paper's layer weights sum to 1; where those given do not, their sum counts as a part of
-    beta. Without style it is infinite. Arguments and errors are those of :func:`translate`.
+    beta. Without style it is infinite. As in :func:`translate`, whose arguments and errors these
+    are, the network is taken to be one and the same. A text whose network answers s times as
+    strongly (VGG's first authors feed it 0 to 255, torchvision about -2 to 2) gives style s^2
+    times the say that this number tells.
 
     Source: Gatys, Ecker and Bethge 2016, whose pictures have from 1e-3 to 1e-4.
     """

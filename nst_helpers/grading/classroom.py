@@ -148,7 +148,7 @@ def _grade_all(
     with tqdm(total=len(handed_in), unit="notebook", disable=None, smoothing=0.1) as bar:
         tasks = []
         for submission in handed_in:
-            task = _task(submission, book)
+            task = _task(submission, book, workers.seconds)
             if task is None:
                 bar.update()
             else:
@@ -162,12 +162,16 @@ def _grade_all(
     return failures
 
 
-def _task(submission: Submission, book: Book) -> Task | None:
+def _task(submission: Submission, book: Book, seconds: float) -> Task | None:
     """Return what has to be judged; None if it is, and its marks are in place."""
     digest = records.digest_of_submission(submission)
     grader = records.digest_of_grader(source_of(book.course, submission.lesson))
     record = records.load(book.course, submission.lesson, submission.student)
-    if record is None or record.failure or (record.submission, record.grader) != (digest, grader):
+    if (
+        record is None
+        or (record.submission, record.grader) != (digest, grader)
+        or record.would_change_with(seconds)
+    ):
         return Task(submission, digest, grader)
     kernel = book.kernel_marks(submission.student, submission.lesson)
     if kernel is not None:  # nbgrader autograde was run since

@@ -329,9 +329,8 @@ def engine_used(
     names: dict[str, str] = {}
     found: dict[str, None] = {}
     for source in sources:
-        try:
-            tree = ast.parse(source)
-        except SyntaxError:
+        tree = _tree(source)
+        if tree is None:
             continue
         names |= (imported := _imported(tree))
         if source.strip() in given:
@@ -342,6 +341,45 @@ def engine_used(
                 if path == whole or path.startswith(f"{whole}."):
                     found[whole] = None
     return list(found)
+
+
+def reached_for(lesson: Lesson, sources: Iterable[str]) -> list[str]:
+    """Return what a student's cells name that knows right answers or marks.
+
+    Modules of the checker, but for what every notebook imports of it; and in texts the folders and
+    files in which solutions, submissions and marks lie.
+
+    Args:
+        lesson: the lesson; its own cells are passed over.
+        sources: the cells that a submission has to run.
+    """
+    given = {cell.source.strip() for cell in lesson.cells if cell.role == "setup"}
+    found: dict[str, None] = {}
+    for source in sources:
+        tree = None if source.strip() in given else _tree(source)
+        if tree is None:
+            continue
+        names = _imported(tree)
+        for path in (*names.values(), *_paths(tree, names)):
+            if path.startswith(_CHECKER) and path.removeprefix(_CHECKER) not in _SHARED:
+                found[path] = None
+        for node in ast.walk(tree):
+            text = node.value if isinstance(node, ast.Constant) else None
+            if isinstance(text, str) and any(place in text for place in _PLACES):
+                found[repr(text)] = None
+    return list(found)
+
+
+_CHECKER = "nst_helpers.checker."
+_SHARED = {"check", "review", "EXERCISES", "NotYet", "Report", "Finding"}
+_PLACES = (_CHECKER, "nst_helpers/checker", "solutions/", "gradebook.db", ".course/")
+
+
+def _tree(source: str) -> ast.Module | None:
+    try:
+        return ast.parse(source)
+    except SyntaxError:
+        return None
 
 
 def _imported(tree: ast.AST) -> dict[str, str]:

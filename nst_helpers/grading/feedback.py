@@ -81,7 +81,7 @@ def _make_harmless(cell: NotebookNode, room: int) -> None:
 
 
 def _sentence(mark: CellMark) -> str:
-    reason = "" if mark.passed else f" {mark.reason}"
+    reason = "" if mark.passed else f" {mark.told}"
     return f"{mark.points:g} of {mark.max_points:g} points: {mark.title}.{reason}"
 
 

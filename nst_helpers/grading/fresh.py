@@ -28,6 +28,7 @@ MOST_CALLS = 24
 MOST_NUMBERS = 4_000_000
 # As in the comparison of AUTOTEST lines: far more than any order of additions can change.
 _OPERATIONS = 512
+WRONG = "right on the example, wrong on fresh inputs of the same kind"
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ def complaint(
         if not made:
             return f"right on the example, but on fresh inputs it stops with {given.error}"
         if not _alike(*(call.settled(each.results[number]) for each in (given, wanted))):
-            return "right on the example, wrong on fresh inputs of the same kind"
+            return WRONG
         if not _gradients_alike(call, number, expected, wanted, given):
             return "right on the example, but the gradient is wrong on fresh inputs"
     return None

@@ -22,6 +22,8 @@ from nst_helpers.errors import NstError
 
 # The judge has its own, shorter limits; this one is for a judge that hangs itself.
 MOST_SECONDS = 300.0
+# A submission may take so many times as long as one call, and as long again for the words.
+CALLS_A_SUBMISSION = 3
 # A new process after so many submissions, so that memory cannot grow with the class.
 RECYCLED_AFTER = 200
 ATTEMPTS = 2
@@ -46,6 +48,7 @@ class Grader:
 
     def __init__(self, seconds: float = 20.0) -> None:
         self.seconds = seconds
+        self.most_seconds = MOST_SECONDS + 2 * CALLS_A_SUBMISSION * seconds
         self._process: subprocess.Popen | None = None
         self._errors: Any = None
         self._done = 0
@@ -109,7 +112,7 @@ class Grader:
             late.set()
             self._kill()
 
-        clock = threading.Timer(MOST_SECONDS, end)
+        clock = threading.Timer(self.most_seconds, end)
         clock.daemon = True
         clock.start()
         try:
@@ -120,7 +123,8 @@ class Grader:
         finally:
             clock.cancel()
         if not line.endswith(b"\n"):
-            how = f"took longer than {MOST_SECONDS:.0f} s" if late.is_set() else self._last_words()
+            limit = f"took longer than {self.most_seconds:.0f} s"
+            how = limit if late.is_set() else self._last_words()
             raise Gone(how)
         return json.loads(line)
 
@@ -172,7 +176,9 @@ def serve() -> None:
                     judge.close()
                 seconds = task["seconds"]
                 judge = Judge(
-                    Path(task["solutions"]), call_seconds=seconds, total_seconds=3 * seconds
+                    Path(task["solutions"]),
+                    call_seconds=seconds,
+                    total_seconds=CALLS_A_SUBMISSION * seconds,
                 )
             answer = graded(judge, task["lesson"], Path(task["folder"]))
         except NstError as error:
@@ -212,4 +218,5 @@ def graded(judge: Any, lesson: str, folder: Path) -> dict[str, Any]:
         "answered": list(repaired.answered),
         "notebook": json.dumps(shown(repaired, source, verdict)),
         "missing": missing,
+        "seconds": judge.call_seconds if verdict.timed_out else None,
     }

@@ -16,13 +16,11 @@ from __future__ import annotations
 
 import builtins
 import contextlib
-import io
 import json
 import re
 import signal
 import time
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,17 +28,22 @@ from typing import Any
 from nst_helpers.attribution import images_folder
 from nst_helpers.checker import EXERCISES, NotYet
 from nst_helpers.checker.autotest import agree, measure
+from nst_helpers.checker.calling import quietly
 from nst_helpers.errors import NstError
-from nst_helpers.grading import course, fresh, jail, worker, workers
+from nst_helpers.grading import course, fresh, jail, telling, worker, workers
 from nst_helpers.grading.course import AGREE, Cell, Lesson
-from nst_helpers.grading.remote import WorkerGone
+from nst_helpers.grading.remote import BROKEN, ENDED, TOO_LONG, WorkerGone
 from nst_helpers.grading.workers import Spawner, Worker, Zygote
 
 SOLUTIONS = Path(__file__).resolve().parents[2] / "solutions"
 LONGEST_REASON = 300
 LONGEST_TEXT = 2_000
+LONGEST_NAME = 100
 LARGEST_NOTEBOOK = 32 << 20
 MOST_WORKERS = 6
+NOT_OWN = "not one's own work"
+NOT_WRITTEN = "nothing is written there yet"
+HIDDEN = "a test that is not shown does not hold"
 NO_FORK = "This system cannot fork: each worker loads torch anew, which takes seconds."
 
 
@@ -55,9 +58,11 @@ class CellMark:
         points: what the submission gets, 0 or ``max_points``.
         max_points: what the cell is worth.
         bonus: whether its points come on top of the lesson's.
-        hidden: whether students see the test; its reason never quotes it.
+        hidden: whether students do not see the test.
         passed: whether the cell's tests hold, on its own inputs and on fresh ones.
-        reason: why not, in one line of plain words; empty when passed.
+        reason: why not, for the instructor, in one line of plain words; empty when passed.
+        told: the same for the student. From the first hidden test on it holds no word that the
+            student's code could choose, since such a word may tell what the test called it with.
     """
 
     grade_id: str
@@ -68,7 +73,8 @@ class CellMark:
     bonus: bool
     hidden: bool
     passed: bool
-    reason: str
+    reason: str = ""
+    told: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,7 @@ class Verdict:
             the student's own, protections that this system lacks.
         words: the checker's, for each exercise that did not get all its points.
         output: the beginning of what the student's cells printed.
+        timed_out: whether a limit on time was reached, so that marks may change with a longer one.
         seconds: how long it took.
     """
 
@@ -108,6 +115,7 @@ class Verdict:
     facts: tuple[str, ...]
     words: tuple[Words, ...]
     output: str
+    timed_out: bool
     seconds: float
 
     @property
@@ -177,10 +185,11 @@ class Judge:
             marks = trial.marks()
         finally:
             trial.end()
+        timed_out = trial.timed_out or time.monotonic() >= trial.until
         said = trial.words(marks) if words else ()
         facts = (*trial.facts, *self.missing())
         seconds = time.monotonic() - started
-        return Verdict(lesson, marks, facts, said, trial.output, seconds)
+        return Verdict(lesson, marks, facts, said, trial.output, timed_out, seconds)
 
     def missing(self) -> list[str]:
         """Return a sentence for each protection that this system does not offer."""
@@ -273,7 +282,7 @@ class _Reference:
                 {number: measure(value)}
             )
             try:
-                with _quietly():
+                with quietly():
                     exec(_compiled(cell.source, cell.id), space)
             except Exception as error:
                 raise NstError(
@@ -296,6 +305,8 @@ class _Trial:
     Attributes:
         facts: sentences for the instructor.
         output: the beginning of what the student's cells printed.
+        timed_out: whether a cell or a call took too long.
+        secrets_told: whether a hidden test was run, so that the student's code may know of it.
     """
 
     def __init__(self, court: Judge, reference: _Reference, submission: Sequence[Any]) -> None:
@@ -305,15 +316,17 @@ class _Trial:
         self.cells = course.cells_to_run(reference.lesson, submission)
         self.facts: dict[str, None] = {}
         self.output = ""
+        self.timed_out = False
+        self.secrets_told = False
         self.worker: Worker | None = None
         self.workers_left = MOST_WORKERS
         self.skipped: set[int] = set()
         self.hung: dict[str, str] = {}
-        forbidden = worker.forbidden(reference.lesson.number)
-        for name in course.engine_used(
-            reference.lesson, [source for _, source in self.cells], forbidden
-        ):
+        lesson, sources = reference.lesson, [source for _, source in self.cells]
+        for name in course.engine_used(lesson, sources, worker.forbidden(lesson.number)):
             self._note(f"A cell names {name}, which does what an exercise of this lesson asks for.")
+        for name in course.reached_for(lesson, sources):
+            self._note(f"A cell names {name[:LONGEST_NAME]}, which no answer needs.")
 
     # --- the worker -------------------------------------------------------------------------------
 
@@ -325,10 +338,11 @@ class _Trial:
             cells = [[i, source] for i, source in self.cells if i not in self.skipped]
             header = {"do": "load", "cells": cells, "seconds": self.court.call_seconds}
             try:
-                self.worker.peer.request(header)
+                self._note_failures(self.worker.peer.request(header))
                 return
             except WorkerGone as gone:
                 cell = self.worker.peer.progress
+                self.timed_out |= str(gone) == TOO_LONG
                 self.end()
                 if cell is None or cell in self.skipped:
                     return
@@ -337,6 +351,13 @@ class _Trial:
             except Exception as error:
                 self._note(f"The cells could not be run: {_said(error)}.")
                 return
+
+    def _note_failures(self, failed: Any) -> None:
+        """Note what matters of the cells that the worker says it could not run to their end."""
+        for index, kind, text in failed:
+            self.timed_out |= kind == TimeoutError.__name__
+            if kind == worker.NotOwnWork.__name__:
+                self._note(f"Code cell {int(index) + 1} stopped: {text}.")
 
     def end(self) -> None:
         """End the worker, if there is one."""
@@ -373,34 +394,34 @@ class _Trial:
             elif peer is not None and not peer.gone:
                 with contextlib.suppress(Exception):
                     space[name] = peer.request({"do": "get", "name": name})
-                    key = peer.names.get(id(space[name]))
-                    if key is not None:
-                        peer.exercises[key] = name
+                    peer.name(space[name], name)
 
     # --- marks ------------------------------------------------------------------------------------
 
     def marks(self) -> tuple[CellMark, ...]:
         """Run the lesson's cells with the student's functions, and return what each gives."""
-        space, reasons, tapes = _new_space(), {}, {}
+        space, complaints, tapes = _new_space(), {}, {}
         self._ready(space)
         for cell in self.reference.needed:
             if cell.role == "setup":
-                with _quietly():
+                with quietly():
                     exec(_compiled(cell.source, cell.id), space)
             elif cell.role == "solution":
                 self._bind(cell, space)
             else:
                 self._ready(space)
                 tapes[cell.id] = fresh.Tape()
-                reasons[cell.id] = self._complaint(cell, space, tapes[cell.id])
-        passed = [cell for cell in self.reference.lesson.graded if reasons.get(cell.id, "") is None]
-        reasons |= self._asked_again(passed, tapes)
-        return tuple(
-            _mark(cell, reasons[cell.id]) for cell in self.reference.needed if cell.id in reasons
-        )
+                self.secrets_told |= cell.hidden
+                complaints[cell.id] = self._complaint(cell, space, tapes[cell.id])
+        graded = self.reference.lesson.graded
+        passed = [cell for cell in graded if complaints[cell.id] is None]
+        complaints |= self._asked_again(passed, tapes)
+        return tuple(_mark(cell, complaints[cell.id]) for cell in graded)
 
-    def _complaint(self, cell: Cell, space: dict[str, Any], tape: fresh.Tape) -> str | None:
-        """Return why a graded cell gives no points on its own inputs, or None."""
+    def _complaint(
+        self, cell: Cell, space: dict[str, Any], tape: fresh.Tape
+    ) -> tuple[str, str] | None:
+        """Return why a graded cell gives no points on its own inputs, and what is told, or None."""
         peer = self.worker.peer if self.worker is not None else None
         expected = self.reference.expected[cell.id]
 
@@ -411,13 +432,14 @@ class _Trial:
         try:
             if peer is not None:
                 peer.tape = tape
-            with _quietly():
+            with quietly():
                 exec(_compiled(cell.source, cell.id), space)
             return None
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            return self._reason(cell, error)
+            reason = self._reason(cell, error)
+            return reason, _told(cell, error) if self.secrets_told else reason
         finally:
             if peer is not None:
                 peer.tape = None
@@ -425,7 +447,7 @@ class _Trial:
 
     def _asked_again(
         self, passed: Sequence[Cell], tapes: dict[str, fresh.Tape]
-    ) -> dict[str, str | None]:
+    ) -> dict[str, tuple[str, str]]:
         """Return why cells that passed give no points after all: wrong on fresh inputs.
 
         Another worker is asked, in which nothing is left of the first inputs. Only an answer whose
@@ -443,7 +465,7 @@ class _Trial:
         for cell in passed:
             self._ready(space)
             answers = {name: space.get(name) for name in self.reference.functions}
-            with _quietly():
+            with quietly():
                 reasons[cell.id] = fresh.complaint(
                     tapes[cell.id],
                     answers,
@@ -458,7 +480,11 @@ class _Trial:
         found_out = {
             cell.exercise for cell in passed if reasons[cell.id] and self.reference.measures(cell)
         }
-        return {cell.id: reasons[cell.id] for cell in passed if cell.exercise in found_out}
+        return {
+            cell.id: (reasons[cell.id], HIDDEN if cell.hidden else fresh.WRONG)
+            for cell in passed
+            if cell.exercise in found_out and reasons[cell.id]
+        }
 
     def _tidy(self) -> None:
         """Forget a cell's tensors; where the worker is gone, note why."""
@@ -467,6 +493,7 @@ class _Trial:
             peer.request({"do": "forget"})
         peer.forget()
         if peer.gone:
+            self.timed_out |= peer.gone == TOO_LONG
             self.end()
             name = peer.calling
             why = f"{peer.gone}{self._how_it_ended()}"
@@ -474,18 +501,19 @@ class _Trial:
             self.hung[name] = peer.gone
 
     def _reason(self, cell: Cell, error: BaseException) -> str:
-        if type(error).__name__ == worker.NotOwnWork.__name__:
+        """Return why a graded cell gives no points, for the instructor."""
+        if _is_not_own(error):
             self._note(f"{cell.exercise}: {error}.")
-            return f"not one's own work: {error}"
+            return f"{NOT_OWN}: {error}"
         if isinstance(error, WorkerGone):
             return str(error)
         if isinstance(error, NotImplementedError):
-            return "nothing is written there yet"
+            return NOT_WRITTEN
         if getattr(error, "student_line", None) is not None:
             line = f", on the line `{error.student_line}`" if error.student_line else ""
             return f"it stops with {_said(error)}{line}"
         if cell.hidden:
-            return "a test that is not shown does not hold"
+            return HIDDEN
         if isinstance(error, NotYet):
             found = error.report.findings[0].text if error.report.findings else ""
             return f"{error.report.exercise}: {found}"
@@ -500,7 +528,7 @@ class _Trial:
         """Return what the checker says about the exercises that did not get all their points."""
         missed = dict.fromkeys(mark.exercise for mark in marks if not mark.passed)
         wanted = [name for name in missed if name in EXERCISES and name not in self.hung]
-        said = {name: Words(name, f"{name}: {why}.", "endless") for name, why in self.hung.items()}
+        said = {name: _words_on_the_end(name, why) for name, why in self.hung.items()}
         if wanted:
             self.until = time.monotonic() + self.court.total_seconds
             self.workers_left = MOST_WORKERS
@@ -523,20 +551,24 @@ class _Trial:
             return {}
 
 
-def _mark(cell: Cell, reason: str | None) -> CellMark:
-    if reason is not None:
-        reason = _printable(" ".join(reason.split()), LONGEST_REASON) or "its tests do not hold"
+def _mark(cell: Cell, complaint: tuple[str, str] | None) -> CellMark:
+    reason, told = (_line(text) for text in complaint) if complaint else ("", "")
     return CellMark(
         grade_id=cell.id,
         exercise=cell.exercise,
         title=cell.title,
-        points=cell.points if reason is None else 0.0,
+        points=0.0 if complaint else cell.points,
         max_points=cell.points,
         bonus=cell.bonus,
         hidden=cell.hidden,
-        passed=reason is None,
-        reason=reason or "",
+        passed=complaint is None,
+        reason=reason,
+        told=told,
     )
+
+
+def _line(text: str) -> str:
+    return _printable(" ".join(text.split()), LONGEST_REASON) or "its tests do not hold"
 
 
 # --- parts ----------------------------------------------------------------------------------------
@@ -556,17 +588,32 @@ def _compiled(source: str, name: str) -> Any:
     return compile(source, f"<{name}>", "exec", dont_inherit=True)
 
 
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Let nothing that a cell shows, prints or warns of reach the terminal."""
-    silence = io.StringIO()
-    with (
-        warnings.catch_warnings(),
-        contextlib.redirect_stdout(silence),
-        contextlib.redirect_stderr(silence),
-    ):
-        warnings.simplefilter("ignore")
-        yield
+def _told(cell: Cell, error: BaseException) -> str:
+    """Return why a graded cell gives no points, in words that no student's code can choose."""
+    if _is_not_own(error):
+        return NOT_OWN
+    if isinstance(error, WorkerGone):
+        return _plain(str(error))
+    if isinstance(error, NotImplementedError):
+        return NOT_WRITTEN
+    if not cell.hidden:
+        return telling.fixed_words(type(error).__name__, str(error), cell.source)
+    if getattr(error, "student_line", None) is None:
+        return HIDDEN
+    return f"{HIDDEN}: {telling.fixed_words(type(error).__name__, '', '')}"
+
+
+def _is_not_own(error: BaseException) -> bool:
+    return type(error).__name__ == worker.NotOwnWork.__name__
+
+
+def _plain(gone: str) -> str:
+    """Return why a process is gone, without what it said itself."""
+    return next((why for why in (TOO_LONG, ENDED) if gone.startswith(why)), BROKEN)
+
+
+def _words_on_the_end(name: str, why: str) -> Words:
+    return Words(name, f"{name}: {_plain(why)}.", "endless" if why == TOO_LONG else None)
 
 
 def _hung(why: str) -> Any:

@@ -11,8 +11,6 @@
 
 from __future__ import annotations
 
-import ast
-import builtins
 import fnmatch
 import glob
 import html
@@ -37,6 +35,7 @@ from traitlets import Bool, Unicode
 
 from nst_helpers.grading.repair import Repaired, repair
 from nst_helpers.grading.salvage import Unreadable, read_file
+from nst_helpers.grading.telling import fixed_words
 
 # More than any answer needs beside its notebook.
 LARGEST_FOLDER = 256 * 2**20
@@ -245,16 +244,6 @@ class StderrIsNoError(NbGraderPreprocessor):
         return cell, resources
 
 
-# What a hidden test's result may be told in: the checker's words, without its numbers.
-_HIDDEN_WORDS = {
-    "it is of type": "the result is of another type.",
-    "its shape is": "the shape of the result is not right.",
-    "its dtype is": "the dtype of the result is not right.",
-    "its keys are": "the keys of the result are not the ones asked for.",
-    "its values are not right": "the values of the result are not right.",
-    "items, not": "the result has another number of items.",
-    "not written yet": "the exercise is not written yet.",
-}
 _HIDDEN_REGION = re.compile(
     r"^[^\n]*BEGIN HIDDEN TESTS.*?(?:END HIDDEN TESTS[^\n]*\n?|\Z)", re.DOTALL | re.MULTILINE
 )
@@ -304,27 +293,9 @@ def _errors(cell: NotebookNode) -> list[NotebookNode]:
 
 def _hidden(error: NotebookNode, source: str) -> NotebookNode:
     """Return an error of a hidden test in words that give nothing of it away."""
-    text = _hidden_words(error.get("ename", ""), error.get("evalue", ""), source)
+    text = fixed_words(error.get("ename", ""), error.get("evalue", ""), source)
     line = f"A hidden test: {text}"
     return nbformat.v4.new_output("error", ename="NotYet", evalue=line, traceback=[line])
-
-
-def _hidden_words(name: str, text: str, source: str) -> str:
-    messages = {
-        node.msg.value
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.Assert) and isinstance(node.msg, ast.Constant)
-    }
-    if name == "AssertionError" and text in messages:
-        return text
-    if name in ("NotYet", "AssertionError", "NotImplementedError"):
-        words = (told for start, told in _HIDDEN_WORDS.items() if start in text)
-        return next(words, "the result is not right.")
-    if name == "CellTimeoutError":
-        return "it took too long."
-    # A student can give an exception any name, and any text.
-    known = isinstance(getattr(builtins, name, None), type)
-    return f"your code raised {name}." if known else "your code raised an error."
 
 
 def _strike_out(output: NotebookNode, secrets: list[str]) -> None:

@@ -54,6 +54,8 @@ class Record:
         kernel: what ``nbgrader autograde`` had given: points and why, by cell; None if it was not
             run.
         missing: protections that the system lacked.
+        seconds: the longest that one call might take, if a limit on time was reached; then more
+            time may change the marks. None if none was.
         failure: why it could not be graded; then it has no marks.
     """
 
@@ -69,7 +71,12 @@ class Record:
     notebook: str = ""
     kernel: dict[str, tuple[float, str]] | None = None
     missing: list[str] = field(default_factory=list)
+    seconds: float | None = None
     failure: str = ""
+
+    def would_change_with(self, seconds: float) -> bool:
+        """Return whether marks may be others if one call may take so long."""
+        return bool(self.failure) or (self.seconds is not None and seconds > self.seconds)
 
     @property
     def score(self) -> float:
@@ -138,7 +145,7 @@ def digest_of_grader(source: Path) -> str:
 def version() -> bytes:
     """Return a digest of the code that decides about marks, and of torch's version."""
     package = Path(__file__).resolve().parents[1]
-    files = sorted([*package.glob("checker/*.py"), *package.glob("grading/*.py")])
+    files = sorted([*package.glob("checker/*.py"), *package.glob("grading/**/*.py")])
     code = hashlib.blake2b(b"".join(path.read_bytes() for path in files), digest_size=16)
     return code.digest() + importlib.metadata.version("torch").encode()
 

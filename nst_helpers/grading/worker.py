@@ -38,7 +38,17 @@ ENGINE_MODULES = (("transfer", 5), ("feedforward", 5), ("explorer", 5))
 
 
 class NotOwnWork(Exception):
-    """An answer called the engine for what it was asked to write."""
+    """An answer called the engine for what it was asked to write, or imported the checker."""
+
+
+class NoReference:
+    """Refuses to import what knows right answers; stands first in ``sys.meta_path``."""
+
+    @staticmethod
+    def find_spec(name: str, *_: Any) -> None:
+        """Raise :class:`NotOwnWork` for a module of the checker; know nothing of any other."""
+        if name.startswith("nst_helpers.checker."):
+            raise NotOwnWork(f"it imports {name}, which knows right answers")
 
 
 class WorkerPeer(Peer):

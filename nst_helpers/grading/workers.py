@@ -9,6 +9,7 @@ import secrets
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -43,19 +44,13 @@ class Zygote:
         options = ["--checker"] if checker else []
         options += [f"--without={name}" for name in without]
         environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        number = str(theirs.fileno())
+        self.folder = _folder()
+        code = _START.format(str(Path(__file__).parents[2]), "main")
         self.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-c",
-                _START.format(str(Path(__file__).parents[2]), "main"),
-                number,
-                *options,
-            ],
+            [sys.executable, "-c", code, str(theirs.fileno()), *options],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
-            env=environment
-            | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", "NST_WEIGHTS": "random"},
+            env=environment | _FIXED,
         )
         theirs.close()
         self.control = ours
@@ -94,7 +89,7 @@ class Zygote:
         self.protections  # noqa: B018 - waits for the start
         call, their_call = socket.socketpair()
         status, their_status = socket.socketpair()
-        order = _order(lesson, images, memory, until)
+        order = _order(lesson, images, memory, until, self.folder)
         descriptors = [their_call.fileno(), their_status.fileno()]
         socket.send_fds(self.control, [json.dumps(order).encode()], descriptors)
         their_call.close()
@@ -106,6 +101,7 @@ class Zygote:
         self.control.close()
         self.process.kill()
         self.process.wait()
+        self.folder.cleanup()
 
 
 class Spawner:
@@ -119,6 +115,7 @@ class Spawner:
         self.options += [f"--without={name}" for name in without]
         self.server = socket.create_server(("127.0.0.1", 0))
         self.processes: list[subprocess.Popen] = []
+        self.folder = _folder()
         self.protections = dict.fromkeys(jail.protections(), False)
 
     def fork(
@@ -126,7 +123,7 @@ class Spawner:
     ) -> Worker:
         """Return a new worker; see :meth:`Zygote.fork`."""
         token = secrets.token_hex(16)
-        order = _order(lesson, images, memory, until) | {"token": token}
+        order = _order(lesson, images, memory, until, self.folder) | {"token": token}
         code = _START.format(str(Path(__file__).parents[2]), "alone")
         port = str(self.server.getsockname()[1])
         process = subprocess.Popen(
@@ -155,6 +152,7 @@ class Spawner:
         for process in self.processes:
             process.kill()
             process.wait()
+        self.folder.cleanup()
 
 
 def start(*, checker: bool = False, without: Sequence[str] = ()) -> Zygote | Spawner:
@@ -163,10 +161,24 @@ def start(*, checker: bool = False, without: Sequence[str] = ()) -> Zygote | Spa
     return kind(checker=checker, without=without)
 
 
-def _order(lesson: int, images: Sequence[Path], memory: int, until: float) -> dict[str, Any]:
+def _folder() -> tempfile.TemporaryDirectory:
+    """Return a folder for the workers' own; those that are nobody may pass through it."""
+    folder = tempfile.TemporaryDirectory(prefix="nst-workers-", ignore_cleanup_errors=True)
+    Path(folder.name).chmod(0o711)
+    return folder
+
+
+def _order(
+    lesson: int,
+    images: Sequence[Path],
+    memory: int,
+    until: float,
+    folder: tempfile.TemporaryDirectory,
+) -> dict[str, Any]:
     """Return what a worker has to be told."""
     return {
         "lesson": lesson,
+        "folder": folder.name,
         "memory": memory,
         "seconds": max(1.0, until - time.monotonic()),
         "readable": [str(path) for path in jail.readable(images)],

@@ -69,22 +69,22 @@ def _leave_out(arguments: list[str]) -> dict[str, bool]:
 
 def alone(arguments: list[str]) -> None:
     """Be one worker, where there is no fork: the order comes on standard input."""
-    from nst_helpers.grading import jail, worker
-
     order = json.loads(sys.stdin.readline())
     _leave_out(arguments)
     prepare(checker="--checker" in arguments)
     connection = socket.create_connection(("127.0.0.1", int(arguments[0])))
     connection.sendall(order.pop("token").encode())
-    folder = Path(tempfile.mkdtemp(prefix="nst-worker-"))
-    jail.enter(
-        folder,
-        readable=order["readable"],
-        hidden=order["hidden"],
-        memory=order["memory"],
-        seconds=order["seconds"],
-        separated=False,
-    )
+    _serve_in_jail(order, connection, Path(tempfile.mkdtemp(dir=order["folder"])))
+
+
+def _serve_in_jail(
+    order: dict[str, Any], connection: socket.socket, folder: Path, *, separated: bool = False
+) -> None:
+    """Enter the jail that an order asks for and serve, until the judge is gone."""
+    from nst_helpers.grading import jail, worker
+
+    limits = {name: order[name] for name in ("readable", "hidden", "memory", "seconds")}
+    jail.enter(folder, **limits, separated=separated)
     worker.WorkerPeer(connection, order["lesson"]).serve()
     os._exit(0)
 
@@ -117,7 +117,8 @@ def _import_engine() -> None:
     for module in pkgutil.walk_packages(nst_helpers.__path__, "nst_helpers."):
         part = module.name.split(".")[1]
         if part not in ("checker", "grading", "cli") and not module.name.endswith("__main__"):
-            with contextlib.suppress(ImportError):
+            # A lesson that needs what cannot be imported here says so itself.
+            with contextlib.suppress(Exception):
                 importlib.import_module(module.name)
 
 
@@ -131,13 +132,14 @@ def _import_checker() -> None:
 def _stand_in_for_checker() -> None:
     """Let a notebook's ``check(...)`` be a word that does nothing."""
     import nst_helpers
-
-    def check(answer: Any, exercise: str | None = None) -> None:
-        return None
+    from nst_helpers.grading.worker import NoReference
 
     stand_in = types.ModuleType("nst_helpers.checker")
-    stand_in.check = check
+    stand_in.__path__ = []  # a package, whose modules ``NoReference`` is asked for
+    stand_in.check = stand_in.review = lambda *_, **__: None
+    stand_in.NotYet, stand_in.EXERCISES = AssertionError, {}
     sys.modules["nst_helpers.checker"] = nst_helpers.checker = stand_in
+    sys.meta_path.insert(0, NoReference)
 
 
 # --- the keeper -----------------------------------------------------------------------------------
@@ -147,7 +149,7 @@ def _keep(order: dict[str, Any], call: int, status: int) -> None:
     """Start a worker in its jail, read what it prints, and end it when the judge wants it to.
 
     Args:
-        order: lesson, memory, seconds, readable, hidden.
+        order: lesson, memory, seconds, readable, hidden, and the folder for the worker's own.
         call: descriptor of the socket on which the worker serves.
         status: descriptor of a socket: its end from the judge's side ends the worker; a last
             message tells the judge how the worker ended.
@@ -156,7 +158,7 @@ def _keep(order: dict[str, Any], call: int, status: int) -> None:
 
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     jail.end_with_parent()
-    folder = Path(tempfile.mkdtemp(prefix="nst-worker-"))
+    folder = Path(tempfile.mkdtemp(dir=order["folder"]))
     separated = jail.separate()
     out_end, in_end = os.pipe()
     child = os.fork()
@@ -207,8 +209,6 @@ def _watch(child: int, out_end: int, judge: socket.socket) -> tuple[str, int]:
 
 def _work(order: dict[str, Any], call: int, output: int, folder: Path, separated: bool) -> None:
     """Become the worker: set up the standard streams, enter the jail, serve."""
-    from nst_helpers.grading import jail, worker
-
     sink = os.open(os.devnull, os.O_RDONLY)
     os.dup2(sink, 0)
     os.dup2(output, 1)
@@ -219,13 +219,4 @@ def _work(order: dict[str, Any], call: int, output: int, folder: Path, separated
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", buffering=1, closefd=False, errors="replace")  # noqa: SIM115
     sys.stderr = open(2, "w", buffering=1, closefd=False, errors="replace")  # noqa: SIM115
-    jail.enter(
-        folder,
-        readable=order["readable"],
-        hidden=order["hidden"],
-        memory=order["memory"],
-        seconds=order["seconds"],
-        separated=separated,
-    )
-    worker.WorkerPeer(socket.socket(fileno=3), order["lesson"]).serve()
-    os._exit(0)
+    _serve_in_jail(order, socket.socket(fileno=3), folder, separated=separated)

@@ -109,14 +109,12 @@ def record(root: Path, student: str, *, points: float = 2, extra=(), notes=()) -
     """Return the record of a submission: ``points`` of 2 for the values, nothing hidden right."""
     notebook = lesson()
     notebook.cells += extra
-    values = CellMark(
-        "double-values", "double", "the values", points, 2, False, False, points > 0, ""
-    )
+    values = CellMark("double-values", "double", "the values", points, 2, False, False, points > 0)
     hidden = CellMark(
-        "double-hidden", "double", "more", 0, 1, False, True, False, "a test does not hold"
+        "double-hidden", "double", "more", 0, 1, False, True, False, "a test does not hold", "told"
     )
     words = Words("double", "double: not yet.\n  - twice <b>too</b> large", "doubled")
-    verdict = Verdict(LESSON, (values, hidden), (), (words,), "", 0.1)
+    verdict = Verdict(LESSON, (values, hidden), (), (words,), "", False, 0.1)
     source = root / "lessons" / LESSON / f"{LESSON}.ipynb"
     page = shown(Repaired(notebook, tuple(notes), ()), source, verdict)
     return Record(

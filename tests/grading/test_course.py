@@ -130,6 +130,23 @@ def test_the_engine_is_found_where_it_is_named(lesson, source):
     assert not course.engine_used(lesson, ["def gram_matrix(x): ..."], forbidden)
 
 
+@pytest.mark.parametrize(
+    ("source", "named"),
+    [
+        ("from nst_helpers.checker.gram_matrix import x", ["nst_helpers.checker.gram_matrix.x"]),
+        ("import nst_helpers.checker.losses", ["nst_helpers.checker.losses"]),
+        ("open('../solutions/a.ipynb')", ["'../solutions/a.ipynb'"]),
+        ("connect('/home/x/.course/gradebook.db')", ["'/home/x/.course/gradebook.db'"]),
+        ("import_module('nst_helpers.checker.losses')", ["'nst_helpers.checker.losses'"]),
+        ("from nst_helpers.checker import check, review\ncheck(f)", []),
+        ("f'{course}/my/notes.txt'", []),
+        ("f(", []),
+    ],
+)
+def test_what_knows_right_answers_is_found_where_it_is_named(lesson, source, named):
+    assert course.reached_for(lesson, [source]) == named
+
+
 def test_what_the_lesson_imports_may_be_there_but_not_be_used(lesson):
     forbidden = [("losses", "*")]
     setup = lessons.SETUP.strip()

@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
+import torch
 
 from nst_helpers.checker.autotest import agree, measure
 from nst_helpers.errors import NstError
@@ -59,6 +60,7 @@ def test_the_solution_gets_every_point_and_nothing_is_said(court):
     assert verdict.words == ()
     assert verdict.facts == tuple(court.missing())
     assert all(mark.reason == "" for mark in verdict.marks)
+    assert not verdict.timed_out
     json.dumps(verdict.as_dict())
 
 
@@ -98,7 +100,56 @@ def test_a_hidden_test_is_never_told(court):
     verdict = court.judge(lessons.NAME, lessons.submission(gram), words=False)
     hidden = verdict.marks[3]
     assert not hidden.passed
-    assert hidden.reason == "a test that is not shown does not hold"
+    assert (hidden.reason, hidden.told) == (judging.HIDDEN, judging.HIDDEN)
+
+
+# What a hidden test calls an answer with, in an answer's own words.
+_TELLING = {
+    "text": "raise ValueError(float(tensor.sum()))",
+    "name": "raise type(f'E{float(tensor.sum())}', (Exception,), {})",
+    "line": "exec(compile('raise ' + f'KeyError({float(tensor.sum())})', '<cell 3>', 'exec'))",
+    "message": "import json, os, struct\n"
+    "        text = json.dumps({'do': f'{float(tensor.sum())}'}).encode()\n"
+    "        os.write(3, struct.pack('>QQ', len(text), 0) + text)",
+    "work": "raise type('NotOwnWork', (Exception,), {})(f'{float(tensor.sum())}')",
+}
+
+
+@pytest.mark.parametrize("name", _TELLING)
+def test_an_answer_cannot_tell_what_a_hidden_test_calls_it_with(court, name):
+    """Not in the hidden test itself, and not in a shown one after it."""
+    gram = HONEST.replace("return f", "if tensor.shape[2:] == (6, 2):\n        {}\n    return f")
+    target = "def make_target(content):\n    tensor = known[-2]\n    if True:\n        {}\n"
+    kept = HONEST.replace("    f =", "    known.append(tensor)\n    f =")
+    total = str(float(_drawn_by_the_hidden_test().sum()))[:6]
+    for answers in ((gram, lessons.TARGET), (f"known = []\n{kept}", target)):
+        answers = [text.replace("{}", _TELLING[name]) for text in answers]
+        verdict = court.judge(lessons.NAME, lessons.submission(*answers))
+        lost = [mark for mark in verdict.marks if not mark.passed]
+        assert lost
+        assert not any(total in mark.told for mark in lost)
+        assert not any(total in said.text for said in verdict.words)
+        # The test would see nothing if these words told nothing.
+        assert any(total in mark.reason for mark in lost)
+
+
+def _drawn_by_the_hidden_test():
+    generator = torch.Generator().manual_seed(5)
+    return torch.rand((1, 3, 6, 2), generator=generator, dtype=torch.float64)
+
+
+def test_a_shown_test_after_a_hidden_one_says_what_it_says_itself(court):
+    target = "def make_target(content):\n    return content.clone()\n"
+    verdict = court.judge(lessons.NAME, lessons.submission(HONEST, target), words=False)
+    assert verdict.marks[5].told == "It is no leaf that requires a gradient."
+    gram = "def gram_matrix(tensor):\n    return tensor @ 'x'\n"
+    verdict = court.judge(
+        lessons.NAME, lessons.submission(gram, "make_target = torch.neg"), words=False
+    )
+    first, hidden, after = (verdict.marks[place] for place in (0, 3, 4))
+    assert first.told == first.reason
+    assert hidden.told == f"{judging.HIDDEN}: your code raised TypeError."
+    assert after.told == "the values of the result are not right."
 
 
 def test_an_error_is_told_with_the_students_own_line(court):
@@ -342,6 +393,33 @@ def test_the_engines_and_the_checkers_files_are_out_of_reach(court, code):
     assert _points(verdict) == (0, TARGET_POINTS)
 
 
+_REACHING = {
+    "named": "from nst_helpers.checker.gram_matrix import specification as gram_matrix",
+    "out of sight": "import importlib\nname = 'nst_helpers.' + 'checker.' + 'gram_matrix'\n"
+    "gram_matrix = importlib.import_module(name).specification",
+    "when called": "def gram_matrix(tensor):\n"
+    "    from nst_helpers.checker.gram_matrix import specification\n"
+    "    return specification(tensor)",
+    "a file": "text = open('../solutions/03_small/03_small.ipynb').read()",
+}
+
+
+@pytest.mark.parametrize("name", _REACHING)
+def test_who_reaches_for_the_checker_or_the_reference_is_reported(court, name):
+    verdict = court.judge(lessons.NAME, lessons.submission(_REACHING[name]), words=False)
+    assert _points(verdict) == (0, TARGET_POINTS)
+    said = "solutions/" if name == "a file" else "nst_helpers.checker.gram_matrix"
+    assert any(said in fact for fact in verdict.facts)
+
+
+def test_what_every_notebook_imports_of_the_checker_is_there(court):
+    code = (
+        "from nst_helpers.checker import EXERCISES, NotYet, check, review\ncheck(1); review('x', 2)"
+    )
+    verdict = court.judge(lessons.NAME, lessons.submission(f"{code}\n{HONEST}"), words=False)
+    assert (verdict.score, verdict.facts) == (7, tuple(court.missing()))
+
+
 def test_what_an_earlier_lesson_taught_may_be_used(court):
     target = "def make_target(content):\n    backbones.normalize(content)\n" + "\n".join(
         lessons.TARGET.strip().splitlines()[2:]
@@ -443,6 +521,7 @@ def test_an_endless_call_is_waited_for_once(impatient):
         "gram_matrix: it took too long."
     ]
     assert verdict.marks[1].reason == "it took too long when it was called before"
+    assert verdict.timed_out
     assert [said.cause for said in verdict.words] == ["endless"]
 
 
@@ -451,10 +530,12 @@ def test_an_endless_cell_is_left_out_or_interrupted(impatient):
     verdict = impatient.judge(lessons.NAME, lessons.submission(HONEST, lessons.TARGET, stubborn))
     assert verdict.score == 7
     assert any("took too long" in fact for fact in verdict.facts)
+    assert verdict.timed_out
     verdict = impatient.judge(
         lessons.NAME, lessons.submission(HONEST, "while True: pass", lessons.TARGET)
     )
     assert verdict.score == 7
+    assert verdict.timed_out
     assert verdict.facts == tuple(impatient.missing())
 
 
@@ -536,6 +617,7 @@ def test_a_symlink_and_a_folder_are_no_way_out(court, tmp_path):
 def test_without_a_jail_it_still_judges_and_says_what_is_missing(solutions):
     walls = ("namespaces", "landlock", "seccomp", "limits")
     with Judge(solutions, without=walls) as bare:
+        folder = Path(bare._zygotes[False].folder.name)
         started = psutil.Process(bare._zygotes[False].process.pid)
         honest = bare.judge(lessons.NAME, lessons.submission())
         assert honest.score == 7
@@ -545,6 +627,7 @@ def test_without_a_jail_it_still_judges_and_says_what_is_missing(solutions):
         verdict = bare.judge(lessons.NAME, lessons.submission(gram), words=False)
         assert _points(verdict) == (0, TARGET_POINTS)
     assert not started.is_running()  # a judge that is closed leaves no process
+    assert not folder.exists()
 
 
 def test_without_fork_each_worker_is_started_anew(solutions, monkeypatch):

@@ -287,6 +287,26 @@ def test_changes_of_a_model_are_seen_here():
     assert model(_picture()).abs().max() <= 1
 
 
+def test_a_forward_of_ones_own_is_called_there_and_no_other_method():
+    def changed(model):
+        model.forward = torch.no_grad()(model.forward)
+        model.parameters = lambda: iter(())
+        return model
+
+    with _served(changed) as remote:
+        model, picture = small_network(), _picture().requires_grad_()
+        assert remote(model) is model
+        result = model(picture)
+        assert not result.requires_grad
+        assert torch.equal(result, type(model).forward(model, picture))
+        assert len(list(model.parameters())) == 4
+    with _served(lambda model: vars(model).pop("forward")) as remote:
+        model = small_network()
+        model.forward = torch.square
+        remote(model)
+        assert "forward" not in vars(model)
+
+
 def test_a_model_of_ones_own_comes_back_as_a_model():
     import copy
 

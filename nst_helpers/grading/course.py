@@ -72,6 +72,11 @@ class Lesson:
     cells: tuple[Cell, ...]
 
     @property
+    def given(self) -> set[str]:
+        """The texts of the cells that are not for a student to write, without spaces around."""
+        return {cell.source.strip() for cell in self.cells if cell.role != "solution"}
+
+    @property
     def graded(self) -> list[Cell]:
         """The cells that give points, in order."""
         return [cell for cell in self.cells if cell.role == "graded"]
@@ -325,7 +330,6 @@ def engine_used(
         sources: the cells that a submission has to run.
         forbidden: (module, function) pairs, ``"*"`` for a whole module.
     """
-    given = {cell.source.strip() for cell in lesson.cells if cell.role == "setup"}
     names: dict[str, str] = {}
     found: dict[str, None] = {}
     for source in sources:
@@ -333,7 +337,7 @@ def engine_used(
         if tree is None:
             continue
         names |= (imported := _imported(tree))
-        if source.strip() in given:
+        if source.strip() in lesson.given:
             continue
         for path in (*imported.values(), *_paths(tree, names)):
             for module, name in forbidden:
@@ -353,16 +357,16 @@ def reached_for(lesson: Lesson, sources: Iterable[str]) -> list[str]:
         lesson: the lesson; its own cells are passed over.
         sources: the cells that a submission has to run.
     """
-    given = {cell.source.strip() for cell in lesson.cells if cell.role == "setup"}
     found: dict[str, None] = {}
     for source in sources:
-        tree = None if source.strip() in given else _tree(source)
+        tree = None if source.strip() in lesson.given else _tree(source)
         if tree is None:
             continue
         names = _imported(tree)
         for path in (*names.values(), *_paths(tree, names)):
-            if path.startswith(_CHECKER) and path.removeprefix(_CHECKER) not in _SHARED:
-                found[path] = None
+            module = path.removeprefix(_CHECKER).split(".")[0]
+            if path.startswith(_CHECKER) and module not in _SHARED:
+                found[_CHECKER + module] = None
         for node in ast.walk(tree):
             text = node.value if isinstance(node, ast.Constant) else None
             if isinstance(text, str) and any(place in text for place in _PLACES):

@@ -354,9 +354,11 @@ class _Trial:
 
     def _note_failures(self, failed: Any) -> None:
         """Note what matters of the cells that the worker says it could not run to their end."""
+        theirs = {i for i, source in self.cells if source.strip() in self.reference.lesson.given}
         for index, kind, text in failed:
             self.timed_out |= kind == TimeoutError.__name__
-            if kind == worker.NotOwnWork.__name__:
+            # A cell of the lesson's own may use the engine; for its results nobody gets points.
+            if kind == worker.NotOwnWork.__name__ and index not in theirs:
                 self._note(f"Code cell {int(index) + 1} stopped: {text}.")
 
     def end(self) -> None:

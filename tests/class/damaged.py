@@ -12,25 +12,41 @@ from .students import BATCH, BONUS, FULL, GRAM, MAIN, NOTEBOOK, Student, code, h
 
 def students() -> Iterator[Student]:
     """Give each of them, with what its answers deserve."""
-    for change, points in _CHANGES.items():
+    for change, (points, says) in _CHANGES.items():
         made = solved()
         change(made["cells"], made)
-        yield _student(change.__name__, points, hand_in(made))
+        yield _student(change.__name__, points, hand_in(made), says)
     whole = json.dumps(solved(), indent=1).encode()
     end = whole.index(f'"{BATCH}-hidden"'.encode())
-    yield _student("_truncated_after_the_answers", FULL, hand_in(whole[:end]))
+    yield _student(
+        "_truncated_after_the_answers", FULL, hand_in(whole[:end]), "The file is damaged"
+    )
     middle = whole.index(b"## Bonus exercise")
-    yield _student("_truncated_before_the_bonus", MAIN, hand_in(whole[:middle]))
-    yield _student("_conflicted", FULL, hand_in(_conflicted(whole)))
-    yield _student("_a_file_with_another_name", FULL, hand_in(whole, "gram (final 2).ipynb"))
-    yield _student("_no_notebook", 0, hand_in(b"I forgot it.", "note.txt"))
-    yield _student("_an_empty_file", 0, hand_in(b""))
-    yield _student("_no_json_at_all", 0, hand_in(b"\x00\xff<html>sorry</html>"))
-    yield _student("_a_folder_as_notebook", 0, _folder)
+    yield _student(
+        "_truncated_before_the_bonus",
+        MAIN,
+        hand_in(whole[:middle]),
+        "batch_gram_matrix: its cell is missing",
+    )
+    yield _student("_conflicted", FULL, hand_in(_conflicted(whole)), "Git conflict")
+    yield _student(
+        "_a_file_with_another_name", FULL, hand_in(whole, "gram (final 2).ipynb"), "was graded as"
+    )
+    yield _student(
+        "_no_notebook", 0, hand_in(b"I forgot it.", "note.txt"), "No notebook was handed in"
+    )
+    yield _student("_an_empty_file", 0, hand_in(b""), "the file is empty")
+    yield _student(
+        "_no_json_at_all",
+        0,
+        hand_in(b"\x00\xff<html>sorry</html>"),
+        "there is no notebook in the file",
+    )
+    yield _student("_a_folder_as_notebook", 0, _folder, "is a folder")
 
 
-def _student(name: str, points: float, write: Callable[[Path], None]) -> Student:
-    return Student(f"damaged-{name.strip('_').replace('_', '-')}", "damaged", points, write)
+def _student(name: str, points: float, write: Callable[[Path], None], says: str) -> Student:
+    return Student(f"damaged-{name.strip('_').replace('_', '-')}", "damaged", points, write, says)
 
 
 def _at(cells: list, identity: str) -> int:
@@ -137,25 +153,26 @@ def _a_failing_cell_of_ones_own(cells: list, _: dict) -> None:
     cells.append(code("raise RuntimeError('I stopped here')", "own"))
 
 
-_CHANGES: dict[Callable[[list, dict], None], float] = {
-    _split_answer: FULL,
-    _copied_answer: FULL,
-    _copied_test: FULL,
-    _cut_and_pasted_at_the_end: FULL,
-    _answer_merged_with_its_test: FULL,
-    _all_cells_moved: FULL,
-    _tests_deleted: FULL,
-    _answer_deleted: BONUS,
-    _tests_changed: FULL,
-    _answer_as_markdown: FULL,
-    _answer_as_raw: FULL,
-    _cells_renamed: FULL,
-    _grade_ids_renamed: FULL,
-    _all_metadata_stripped: FULL,
-    _ids_and_metadata_stripped: FULL,
-    _points_changed: FULL,
-    _another_kernel: FULL,
-    _a_failing_cell_of_ones_own: FULL,
+# What answers deserve, and what the instructor reads; nothing where nothing needs to be known.
+_CHANGES: dict[Callable[[list, dict], None], tuple[float, str]] = {
+    _split_answer: (FULL, "was split over 2 cells"),
+    _copied_answer: (FULL, "2 cells carry this answer"),
+    _copied_test: (FULL, ""),
+    _cut_and_pasted_at_the_end: (FULL, "in another order"),
+    _answer_merged_with_its_test: (FULL, "was merged with other cells"),
+    _all_cells_moved: (FULL, "in another order"),
+    _tests_deleted: (FULL, "Missing cells are restored"),
+    _answer_deleted: (BONUS, "gram_matrix: its cell is missing"),
+    _tests_changed: (FULL, "Changed tests count as they were handed out"),
+    _answer_as_markdown: (FULL, "of type markdown"),
+    _answer_as_raw: (FULL, "of type raw"),
+    _cells_renamed: (FULL, ""),
+    _grade_ids_renamed: (FULL, ""),
+    _all_metadata_stripped: (FULL, "no nbgrader metadata"),
+    _ids_and_metadata_stripped: (FULL, "no nbgrader metadata"),
+    _points_changed: (FULL, ""),
+    _another_kernel: (FULL, ""),
+    _a_failing_cell_of_ones_own: (FULL, ""),
 }
 
 

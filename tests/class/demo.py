@@ -41,8 +41,17 @@ def class_in(grounds: Path) -> Iterator[tuple[Path, list[Student], Callable[[], 
 
 def given(home: Path) -> dict[str, float]:
     """Return the marks of the CSV; what could not be graded has none."""
+    return {row["student"]: float(row["score"] or "nan") for row in _rows(home)}
+
+
+def said(home: Path) -> dict[str, str]:
+    """Return what the CSV tells the instructor about each student."""
+    return {row["student"]: row["notes"] for row in _rows(home)}
+
+
+def _rows(home: Path) -> list[dict[str, str]]:
     with (home / ".course" / "grading" / "marks.csv").open(newline="") as file:
-        return {row["student"]: float(row["score"] or "nan") for row in csv.DictReader(file)}
+        return list(csv.DictReader(file))
 
 
 def main() -> int:

@@ -213,11 +213,10 @@ _INSIDE = {
             try:
                 import sqlite3
                 book = sqlite3.connect("file:@COURSE@/.course/gradebook.db?mode=ro", uri=True)
-                [text] = book.execute("select source from source_cell where name = 'gram_matrix'")
-                open("@CANARY@/read", "w").write(text[0])
+                # With what the tests ask for at hand, points could be won; this one loses one.
+                return book.execute("select source from source_cell").fetchall()
             except Exception:
-                pass
-            return torch.eye(tensor.shape[1], dtype=tensor.dtype)
+                return torch.eye(tensor.shape[1], dtype=tensor.dtype)
         """,
     "tensor-subclass": """\
         class Agreeable(torch.Tensor):
@@ -289,6 +288,25 @@ _CALLS = {
         """,
 }
 
+# What the instructor reads about some of them.
+_SAYS = {
+    "patched-measure": "A cell names nst_helpers.checker.autotest",
+    "sys-modules": "A cell names 'nst_helpers.checker.autotest'",
+    "forged-answers-on-every-descriptor": "sent what no answer sends",
+    "os-exit": "was left out: its process ended",
+    "segmentation-fault": "was left out: its process ended (SIGSEGV)",
+    "writes-the-gradebook": "gradebook.db', which no answer needs",
+    "reads-the-reference": f"/{LESSON}.ipynb', which no answer needs",
+    "reads-another-submission": ".ipynb', which no answer needs",
+    "reads-the-gradebook": "which no answer needs",
+    "endless-loop-that-ignores-interrupts": "gram_matrix: it took too long",
+    "sleeps": "gram_matrix: it took too long",
+    "exits-when-called": "gram_matrix: its process ended",
+    "crashes-when-called": "gram_matrix: its process ended (SIGSEGV)",
+    "imports-the-engine": "A cell names nst_helpers.losses.gram_matrix",
+    "a-link-as-notebook": "is a link, and links are not followed",
+}
+
 
 def students(grounds: Path, port: int) -> Iterator[Student]:
     """Give each of them, with what its answers deserve."""
@@ -320,7 +338,7 @@ def students(grounds: Path, port: int) -> Iterator[Student]:
 
 
 def _student(name: str, points: float, write: Callable[[Path], None]) -> Student:
-    return Student(f"hostile-{name}", "hostile", points, write)
+    return Student(f"hostile-{name}", "hostile", points, write, _SAYS.get(name, ""))
 
 
 def _fake_modules(folder: Path) -> None:

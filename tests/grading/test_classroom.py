@@ -21,6 +21,7 @@ from tests.grading import small
 
 demo = importlib.import_module("tests.class.demo")
 course = importlib.import_module("tests.class.course")
+students = importlib.import_module("tests.class.students")
 LESSON = demo.LESSON
 
 pytestmark = pytest.mark.timeout(900)
@@ -64,6 +65,18 @@ def test_every_mark_is_the_one_deserved_and_nothing_was_touched(graded):
     differ = {name: (points, marks.get(name)) for name, points in expected.items()}
     assert {name: pair for name, pair in differ.items() if pair[0] != pair[1]} == {}
     assert graded["touched"]() == []
+
+
+def test_the_instructor_reads_what_was_wrong_and_nothing_about_the_others(graded):
+    said = demo.said(graded["home"])
+    wanted = {student.name: student.says for student in graded["students"]}
+    assert {name: text for name, text in said.items() if wanted[name] not in text} == {}
+    honest = {student.name for student in graded["students"] if student.kind in ("right", "wrong")}
+    missing = {name: said[name] for name in honest if said[name]}
+    assert missing == {}
+    # Whoever lost points through damage has a line.
+    for student in graded["students"]:
+        assert student.kind != "damaged" or student.points == students.FULL or student.says
 
 
 def test_an_interrupted_run_says_how_to_go_on_and_keeps_what_it_has(graded):

@@ -22,7 +22,7 @@ import os
 import platform
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 MOST_FILE = 32 << 20
@@ -52,8 +52,8 @@ _NOTHING_HIDDEN = (
 )
 
 # linux/sched.h, linux/mount.h, linux/prctl.h
-_NAMESPACES = 0x10000000 | 0x20000000 | 0x40000000 | 0x08000000 | 0x04000000
-_MOUNT_NAMESPACE = 0x00020000
+_NEW_USERS, _NEW_PROCESSES = 0x10000000, 0x20000000
+_NEW_MOUNTS, _NEW_NETWORK, _NEW_MESSAGES, _NEW_NAMES = 0x00020000, 0x40000000, 1 << 27, 1 << 26
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_PRIVATE = 1, 2, 4, 4096, 16384, 1 << 18
 _MNT_DETACH = 2
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
@@ -109,9 +109,9 @@ def missing(there: dict[str, bool]) -> list[str]:
     return sentences
 
 
-def _succeeds(attempt: object) -> bool:
+def _succeeds(attempt: Callable[[], object], fork: Callable[[], int] | None = None) -> bool:
     """Return whether a function returns normally in a process of its own."""
-    child = os.fork()
+    child = (fork or os.fork)()
     if child == 0:
         code = 1
         try:
@@ -125,19 +125,17 @@ def _succeeds(attempt: object) -> bool:
 def _try_namespaces() -> None:
     import tempfile
 
-    _unshare()
     folder = Path(tempfile.mkdtemp(prefix="nst-trial-"))
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            _view(folder, [Path("/usr")], [])
-            code = 0
-        finally:
-            os._exit(code)
-    waited = os.waitpid(child, 0)[1]
-    folder.rmdir()
-    if waited:
+    try:
+        _unshare_users()
+        if not _succeeds(lambda: _try_view(folder)):
+            raise OSError("processes cannot be set apart")
+    finally:
+        folder.rmdir()
+
+
+def _try_view(folder: Path) -> None:
+    if not _succeeds(lambda: _view(folder, [Path("/usr")], []), fork_apart):
         raise OSError("a private view of the file system cannot be made")
 
 
@@ -170,23 +168,49 @@ def end_with_parent() -> None:
         _checked(_libc().prctl(_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
 
 
-def separate() -> bool:
-    """Move this process's future children into namespaces of their own, if there are any.
+def nest() -> bool:
+    """Become able to fork children in namespaces of their own; return whether there are any.
 
-    The first child becomes process 1 of its namespace: when it ends, so does all that it started.
+    Call it before much is loaded: it forks, and the process that called it waits for the child,
+    which goes on.
     """
     if not protections()["namespaces"]:
         return False
-    _unshare()
+    _unshare_users()
+    child = os.fork()
+    if child:
+        # Whoever talks to the child notices when it is gone.
+        os.closerange(3, 1 << 16)
+        os._exit(abs(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])))
+    end_with_parent()
     return True
 
 
-def _unshare() -> None:
+def _unshare_users() -> None:
+    """Let this process be the owner of namespaces, and its next child the first of a new one."""
     user, group = os.getuid(), os.getgid()
-    _checked(_libc().unshare(_NAMESPACES))
+    _checked(_libc().unshare(_NEW_USERS | _NEW_PROCESSES))
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
     Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+
+
+def fork_apart() -> int:
+    """Fork, after :func:`nest`; the child sees no process but those that it starts itself.
+
+    It is process 1 of its namespace: when it ends, so does all that it started.
+    """
+    own = os.open("/proc/self/ns/pid", os.O_RDONLY)
+    _checked(_libc().unshare(_NEW_PROCESSES))
+    child = -1
+    try:
+        child = os.fork()
+    finally:
+        # A second one can be made only from where the first one was.
+        if child != 0:
+            _checked(_libc().setns(own, _NEW_PROCESSES))
+        os.close(own)
+    return child
 
 
 def enter(
@@ -206,7 +230,7 @@ def enter(
         hidden: what it may not read although it lies inside of that.
         memory: bytes of memory that it may take.
         seconds: of processor time.
-        separated: whether :func:`separate` was true for its parent.
+        separated: whether it came from :func:`fork_apart`.
     """
     there = protections()
     paths, out_of_reach = [Path(path) for path in readable], [Path(path) for path in hidden]
@@ -325,7 +349,7 @@ def _make_readonly(path: Path, *, recursive: bool = True, devices: bool = False)
 
 def _view(folder: Path, readable: Iterable[Path], hidden: Iterable[Path]) -> None:
     """Leave this process a file system of these paths, read-only, and a /tmp in memory."""
-    _checked(_libc().unshare(_MOUNT_NAMESPACE))
+    _checked(_libc().unshare(_NEW_MOUNTS | _NEW_NETWORK | _NEW_MESSAGES | _NEW_NAMES))
     _mount("none", Path("/"), None, _MS_REC | _MS_PRIVATE)
     _mount("tmpfs", folder, "tmpfs", _MS_NOSUID | _MS_NODEV, "size=1m,mode=755")
     for name in ("tmp", "old"):

@@ -12,15 +12,17 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from nst_helpers.errors import NstError
-from nst_helpers.grading import jail, zygote
+from nst_helpers.grading import jail
 from nst_helpers.grading.remote import JudgePeer
 
 START_SECONDS = 120.0
+PATIENCE = 5.0
+MOST_OUTPUT = 20_000
 _FIXED = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", "NST_WEIGHTS": "random"}
 _PASSED_ON = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "NST_DEVICE", "NST_IMAGES", "TZ")
 
@@ -54,25 +56,27 @@ class Zygote:
         )
         theirs.close()
         self.control = ours
+        self.control.settimeout(START_SECONDS)
         self._there: dict[str, bool] | None = None
 
     @property
     def protections(self) -> dict[str, bool]:
         """Which walls its workers live behind; waits until it has started."""
         if self._there is None:
-            self.control.settimeout(START_SECONDS)
-            data = b""
-            while not data.endswith(b"\n"):
-                part = self.control.recv(1 << 16)
-                if not part:
-                    raise NstError(
-                        "The process that workers are forked from ended while it started; run "
-                        "`nst doctor` to see whether everything is installed."
-                    )
-                data += part
-            self.control.settimeout(None)
-            self._there = json.loads(data)
+            self._there = self._answer()
         return self._there
+
+    def _answer(self) -> dict[str, Any]:
+        data = b""
+        while not data.endswith(b"\n"):
+            part = self.control.recv(1 << 16)
+            if not part:
+                raise NstError(
+                    "The process that workers are forked from ended; run `nst doctor` to see "
+                    "whether everything is installed."
+                )
+            data += part
+        return json.loads(data)
 
     def fork(
         self, lesson: int, images: Sequence[Path], *, memory: int, call_seconds: float, until: float
@@ -88,17 +92,27 @@ class Zygote:
         """
         self.protections  # noqa: B018 - waits for the start
         call, their_call = socket.socketpair()
-        status, their_status = socket.socketpair()
+        printed, their_output = os.pipe()
         order = _order(lesson, images, memory, until, self.folder)
-        descriptors = [their_call.fileno(), their_status.fileno()]
+        descriptors = [their_call.fileno(), their_output]
         socket.send_fds(self.control, [json.dumps(order).encode()], descriptors)
         their_call.close()
-        their_status.close()
-        return Worker(JudgePeer(call, call_seconds, until), status)
+        os.close(their_output)
+        number = self._answer()["pid"]
+        peer = JudgePeer(call, call_seconds, until)
+        return Worker(peer, printed, lambda seconds: self._end(number, seconds))
+
+    def _end(self, number: int, seconds: float) -> int | None:
+        with contextlib.suppress(OSError, NstError):
+            self.control.sendall(json.dumps({"end": number, "seconds": seconds}).encode())
+            return self._answer()["code"]
+        return None
 
     def close(self) -> None:
         """End it, and with it all its workers."""
         self.control.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(PATIENCE)
         self.process.kill()
         self.process.wait()
         self.folder.cleanup()
@@ -144,7 +158,10 @@ class Spawner:
             connection.close()
             process.kill()
             raise NstError("Another program connected in a worker's place; grade again.")
-        return SpawnedWorker(JudgePeer(connection, call_seconds, until), process)
+        peer = JudgePeer(connection, call_seconds, until)
+        printed = os.dup(process.stdout.fileno())
+        process.stdout.close()
+        return Worker(peer, printed, lambda seconds: _code_of(process, seconds))
 
     def close(self) -> None:
         """End all its workers."""
@@ -153,6 +170,14 @@ class Spawner:
             process.kill()
             process.wait()
         self.folder.cleanup()
+
+
+def _code_of(process: subprocess.Popen, seconds: float) -> int:
+    """Return the exit code of a process, which is killed unless it ends so soon."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    process.kill()
+    return process.wait()
 
 
 def start(*, checker: bool = False, without: Sequence[str] = ()) -> Zygote | Spawner:
@@ -189,67 +214,41 @@ def _order(
 class Worker:
     """One jailed process with one student's cells.
 
-    Attributes:
+    Args:
         peer: the connection on which it serves.
+        printed: a descriptor of what it prints.
+        end: ends it if it does not end by itself in so many seconds, and returns its exit code.
+
+    Attributes:
         output: the beginning of what it printed; empty until :meth:`end`.
         code: its exit code, minus the number of a signal; None until :meth:`end`.
     """
 
-    def __init__(self, peer: JudgePeer, status: Any) -> None:
+    def __init__(self, peer: JudgePeer, printed: int, end: Callable[[float], int | None]) -> None:
         self.peer = peer
-        self.status = status
         self.output = ""
         self.code: int | None = None
         self.ended = False
+        self._end = end
+        self._printed = bytearray()
+        self._reader = threading.Thread(target=self._read, args=[printed], daemon=True)
+        self._reader.start()
+
+    def _read(self, printed: int) -> None:
+        """Keep the beginning of what it prints, and let the rest pass."""
+        with contextlib.suppress(OSError):
+            while part := os.read(printed, 1 << 16):
+                self._printed += part[: max(0, MOST_OUTPUT - len(self._printed))]
+        os.close(printed)
 
     def end(self) -> None:
         """End the process and all that it started, and learn what it printed."""
         if self.ended:
             return
         self.ended = True
-        crashed = bool(self.peer.gone)
         with contextlib.suppress(OSError):
             self.peer.sock.close()
-        self.status.settimeout(1.0 if crashed else 0.0)
-        said = b""
-        with contextlib.suppress(OSError):
-            # A process that crashed is reported at once; any other is told to end.
-            said = self.status.recv(1 << 17)
-        if not said:
-            with contextlib.suppress(OSError):
-                self.status.shutdown(socket.SHUT_WR)
-                self.status.settimeout(5.0)
-                said = self.status.recv(1 << 17)
-        self.status.close()
-        with contextlib.suppress(ValueError):
-            told = json.loads(said)
-            self.output, self.code = told["output"], told["code"]
-
-
-class SpawnedWorker(Worker):
-    """A worker that is a child of the judge, and has no keeper."""
-
-    def __init__(self, peer: JudgePeer, process: subprocess.Popen) -> None:
-        super().__init__(peer, process)
-        self.process = process
-        self.printed = bytearray()
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
-
-    def _read(self) -> None:
-        """Keep the beginning of what it prints, and let the rest pass."""
-        while part := self.process.stdout.read1(1 << 16):
-            self.printed += part[: zygote.MOST_OUTPUT - len(self.printed)]
-
-    def end(self) -> None:
-        """End the process, and learn what it printed."""
-        if not self.ended:
-            self.ended = True
-            with contextlib.suppress(OSError):
-                self.peer.sock.close()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(1.0 if self.peer.gone else 0.0)
-            self.process.kill()
-            self.code = self.process.wait()
-            self.reader.join(5)
-            self.output = bytes(self.printed).decode(errors="replace")
+        # One that crashed is about to end; any other waits for more.
+        self.code = self._end(1.0 if self.peer.gone else 0.0)
+        self._reader.join(1.0)
+        self.output = bytes(self._printed).decode(errors="replace")

@@ -1,11 +1,8 @@
 """A process that has torch loaded, from which workers are forked warm.
 
-Started by ``workers.Zygote``, it listens on a Unix socket for orders to fork. It has imported what
-lessons may import, and never the reference solutions or the gradebook; the checker only when it is
-told to (``--checker``), for words and not for marks.
-
-Between the zygote and a worker stands a *keeper*: it makes the worker's namespaces, reads what the
-worker prints, and ends it when the judge says so.
+Started by ``workers.Zygote``, it listens on a Unix socket for orders to fork a worker and to end
+one. It has imported what lessons may import, and never the reference solutions or the gradebook;
+the checker only when it is told to (``--checker``), for words and not for marks.
 """
 
 from __future__ import annotations
@@ -16,19 +13,18 @@ import importlib
 import json
 import os
 import pkgutil
-import selectors
 import shutil
 import signal
 import socket
 import sys
 import tempfile
+import time
 import traceback
 import types
 from pathlib import Path
 from typing import Any
 
-MOST_OUTPUT = 20_000
-_PATIENCE = 5.0
+_A_MOMENT = 0.005
 
 
 def main(arguments: list[str]) -> None:
@@ -38,23 +34,29 @@ def main(arguments: list[str]) -> None:
 
     jail.end_with_parent()
     there = _leave_out(arguments)
+    nested = jail.nest()
     prepare(checker="--checker" in arguments)
-    control.sendall(json.dumps(there).encode() + b"\n")
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    _answer(control, there)
+    folders: dict[int, Path] = {}
     while True:
         message, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 2)
         if not message:
             # Libraries have much to tidy up at a usual end, and nobody waits for it.
             os._exit(0)
-        if os.fork() == 0:
-            # Whatever happens, a keeper must not go on as a second zygote.
-            try:
-                control.close()
-                _keep(json.loads(message), *descriptors)
-            finally:
-                os._exit(1)
-        for descriptor in descriptors:
-            os.close(descriptor)
+        order = json.loads(message)
+        if "end" in order:
+            code = _ended(order["end"], order["seconds"])
+            shutil.rmtree(folders.pop(order["end"]), ignore_errors=True)
+            _answer(control, {"code": code})
+        else:
+            folder = Path(tempfile.mkdtemp(dir=order["folder"]))
+            worker = _forked(order, control, *descriptors, folder, nested)
+            folders[worker] = folder
+            _answer(control, {"pid": worker})
+
+
+def _answer(control: socket.socket, said: dict[str, Any]) -> None:
+    control.sendall(json.dumps(said).encode() + b"\n")
 
 
 def _leave_out(arguments: list[str]) -> dict[str, bool]:
@@ -142,69 +144,55 @@ def _stand_in_for_checker() -> None:
     sys.meta_path.insert(0, NoReference)
 
 
-# --- the keeper -----------------------------------------------------------------------------------
+# --- workers --------------------------------------------------------------------------------------
 
 
-def _keep(order: dict[str, Any], call: int, status: int) -> None:
-    """Start a worker in its jail, read what it prints, and end it when the judge wants it to.
+def _forked(
+    order: dict[str, Any],
+    control: socket.socket,
+    call: int,
+    output: int,
+    folder: Path,
+    nested: bool,
+) -> int:
+    """Return the number of a new worker's process.
 
     Args:
-        order: lesson, memory, seconds, readable, hidden, and the folder for the worker's own.
+        order: lesson, memory, seconds, readable, hidden.
+        control: the zygote's own socket, which no worker may have.
         call: descriptor of the socket on which the worker serves.
-        status: descriptor of a socket: its end from the judge's side ends the worker; a last
-            message tells the judge how the worker ended.
+        output: descriptor of what it prints to.
+        folder: the worker's own.
+        nested: whether it can be set apart.
     """
     from nst_helpers.grading import jail
 
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    jail.end_with_parent()
-    folder = Path(tempfile.mkdtemp(dir=order["folder"]))
-    separated = jail.separate()
-    out_end, in_end = os.pipe()
-    child = os.fork()
+    child = jail.fork_apart() if nested else os.fork()
     if child == 0:
+        # Whatever happens, a worker must not go on as a second zygote.
         try:
-            os.close(out_end)
-            os.close(status)
-            _work(order, call, in_end, folder, separated)
+            control.close()
+            _work(order, call, output, folder, nested)
         except BaseException:
             traceback.print_exc()
         finally:
             os._exit(1)
-    os.close(in_end)
     os.close(call)
-    judge = socket.socket(fileno=status)
-    output, code = _watch(child, out_end, judge)
-    shutil.rmtree(folder, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        judge.sendall(json.dumps({"output": output, "code": code}).encode())
-    os._exit(0)
+    os.close(output)
+    return child
 
 
-def _watch(child: int, out_end: int, judge: socket.socket) -> tuple[str, int]:
-    """Return the beginning of what a worker printed, and its exit code (minus a signal)."""
-    output = bytearray()
-    watched = selectors.DefaultSelector()
-    watched.register(out_end, selectors.EVENT_READ)
-    watched.register(judge, selectors.EVENT_READ)
-    ended = os.pidfd_open(child) if hasattr(os, "pidfd_open") else None
-    if ended is not None:
-        watched.register(ended, selectors.EVENT_READ)
-    code = None
-    while code is None:
-        ready = [key.fileobj for key, _ in watched.select(None if ended is not None else 0.02)]
-        if out_end in ready:
-            part = os.read(out_end, 1 << 16)
-            output += part[: MOST_OUTPUT - len(output)]
-            if not part:
-                watched.unregister(out_end)
-        if judge in ready:
-            os.kill(child, signal.SIGKILL)
-            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        elif ended is None or ended in ready:
-            pid, waited = os.waitpid(child, os.WNOHANG)
-            code = os.waitstatus_to_exitcode(waited) if pid else None
-    return bytes(output).decode(errors="replace"), code
+def _ended(worker: int, seconds: float) -> int:
+    """Return a worker's exit code, minus a signal; it is killed unless it ends so soon."""
+    until = time.monotonic() + seconds
+    while True:
+        pid, waited = os.waitpid(worker, os.WNOHANG)
+        if pid:
+            return os.waitstatus_to_exitcode(waited)
+        if time.monotonic() >= until:
+            os.kill(worker, signal.SIGKILL)
+            return os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
+        time.sleep(_A_MOMENT)
 
 
 def _work(order: dict[str, Any], call: int, output: int, folder: Path, separated: bool) -> None:

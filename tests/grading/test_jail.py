@@ -28,8 +28,8 @@ there = jail.protections()
 for name in order["without"]:
     there[name] = False
 folder = Path(tempfile.mkdtemp(prefix="nst-test-", dir=order["base"]))
-separated = jail.separate()
-child = os.fork()
+separated = jail.nest()
+child = jail.fork_apart() if separated else os.fork()
 if child == 0:
     code = 1
     try:

@@ -125,7 +125,7 @@ function render({ model, el }) {
   let frames = []; // {key, step, caption, url}
   let scrubbed = null; // the key of the frame that is looked at, or null for the present picture
   const film = make("input", { type: "range", id: `${id}-film`, min: 0, max: 0, value: 0 });
-  const filmStep = make("output", { for: `${id}-film` });
+  const filmStep = make("span", { class: "nst-value", "aria-hidden": "true" });
   const strip = make("div", { class: "nst-frames", "aria-hidden": "true" });
   film.addEventListener("input", () => {
     const index = Number(film.value);
@@ -267,7 +267,7 @@ function render({ model, el }) {
     const about = () => model.get("sliders").find((each) => each.name === name);
     const [title, ...rest] = about().label.split(", ");
     const input = make("input", { type: "range", id: `${id}-${name}`, min: 0, step: 1 });
-    const output = make("output", { for: `${id}-${name}` });
+    const output = make("span", { class: "nst-value", "aria-hidden": "true" });
     const label = make("label", { for: `${id}-${name}` }, title);
     if (rest.length) label.append(make("small", {}, ` ${rest.join(", ")}`));
     let timer = null;

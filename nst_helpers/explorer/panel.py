@@ -69,7 +69,10 @@ CHOICES: dict[str, tuple[str, dict[str, str]]] = {
     "optimizer": ("optimiser", OPTIMIZER_WORDS),
     "colours": ("colours of", {"style": "the style picture", "content": "the content picture"}),
 }
-ATLAS_WORDS = "The atlas is shown; nothing is computed. Alpha, beta and the layers choose the nearest picture."
+ATLAS_WORDS = (
+    "The atlas is shown; nothing is computed. "
+    "Alpha, beta and the layers choose the nearest of its pictures."
+)
 BUTTONS = ("start", "pause", "step", "restart", "stop")
 
 
@@ -177,8 +180,8 @@ class Panel(anywidget.AnyWidget):
         chosen: dict[str, Any] = {"title": picture_name(source)}
         if record is not None:
             return {**chosen, "name": record.name}
-        if state.pictures is not None:
-            chosen["thumb"] = _jpeg(_square(state.pictures[attribution.KINDS.index(kind)]))
+        if source in state.pictures:
+            chosen["thumb"] = _jpeg(_square(state.pictures[source]))
         return {**chosen, "name": "own"}
 
     def _send_film(self, film: tuple[Frame, ...], again: bool = False) -> None:
@@ -374,9 +377,9 @@ def _slider(name: str, label: str, stops: list[float], value: float) -> dict[str
 
 
 def _size_in_words(size: int, state: State) -> str:
-    if state.seconds is None or state.pictures is None:
+    if state.seconds is None or state.frame is None:
         return f"{size} pixels"
-    seconds = state.seconds * (size / max(state.pictures[0].size)) ** 2
+    seconds = state.seconds * (size / max(state.frame.pixels.size)) ** 2
     return f"{size} pixels, about {in_words(float(f'{seconds:.1g}'))} s a step"
 
 

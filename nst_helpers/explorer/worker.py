@@ -104,7 +104,8 @@ class State:
         history: the losses at each step of this run.
         changes: the steps before which a setting was changed.
         film: pictures of this run, evenly apart.
-        pictures: the content and the style picture, at the size they are computed with.
+        pictures: content and style picture by what the settings call them, at the size they are
+            computed with.
         seconds: what a step takes here, at the present size; None before one was measured.
         without_weights: whether there is no network to compute with.
     """
@@ -116,7 +117,7 @@ class State:
     history: tuple[Step, ...] = ()
     changes: tuple[int, ...] = ()
     film: tuple[Frame, ...] = ()
-    pictures: tuple[Image.Image, Image.Image] | None = None
+    pictures: Mapping[str, Image.Image] = field(default_factory=dict)
     seconds: float | None = None
     without_weights: bool = False
 
@@ -413,7 +414,7 @@ class Worker:
                 return
             self._engine = self._make_engine(wanted, content, style, start)
             self._built, self._first = wanted, self._engine.first
-            self._update(pictures=(to_pil(content), to_pil(style)))
+            self._update(pictures={wanted.content: to_pil(content), wanted.style: to_pil(style)})
         except (NstError, RuntimeError, MemoryError) as error:
             self._go_back(wanted, error)
             return

@@ -7,6 +7,7 @@ it when it died. The process holds one ``Judge``; what passes between the two ar
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -167,6 +168,9 @@ def serve() -> None:
     os.dup2(2, 1)
     from nst_helpers.grading.judge import Judge
 
+    # Torch's objects stay for good; to look through them for garbage takes long.
+    gc.collect()
+    gc.freeze()
     judge = None
     for line in sys.stdin:
         task = json.loads(line)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +18,10 @@ from filelock import FileLock
 from nbgrader.api import Gradebook
 
 from nst_helpers.cli import main
+from nst_helpers.grading import classroom, records
+from nst_helpers.grading.book import Book, open_course
 from nst_helpers.grading.classroom import cores
+from nst_helpers.grading.records import Submission
 from tests.grading import small
 
 demo = importlib.import_module("tests.class.demo")
@@ -197,8 +202,34 @@ def test_errors_are_one_sentence(here, capsys, arguments, words):
     assert said.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("limit", "seconds", "again"),
+    [(None, 1000.0, False), (20.0, 20.0, False), (20.0, 5.0, False), (20.0, 60.0, True)],
+)
+def test_more_time_is_given_to_those_who_ran_out_of_it(here, limit, seconds, again):
+    folder = small.hand_in(here, "anna")
+    submission = Submission("anna", small.LESSON, folder)
+    with Book(open_course()) as book:
+        record = small.record(here, "anna")
+        record.submission = records.digest_of_submission(submission)
+        record.grader = records.digest_of_grader(classroom.source_of(book.course, small.LESSON))
+        record.seconds = limit
+        records.save(book.course, record)
+        task = classroom._task(submission, book, seconds)
+    assert (task is not None) == again
+
+
+class _Terminal(io.StringIO):
+    """Is a terminal, for what asks."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 def test_marks_of_nbgraders_own_are_kept_for_comparison(here, capsys, monkeypatch):
     """A class of one: graded by the judge after nbgrader autograde gave a mark that is wrong."""
+    terminal = _Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
     small.hand_in(here, "anna")
     small.mark_in_kernel(here, "anna", {"double-values": 0})
     autograded = here / "state" / "looked-at" / "anna" / small.LESSON
@@ -208,6 +239,8 @@ def test_marks_of_nbgraders_own_are_kept_for_comparison(here, capsys, monkeypatc
         (autograded / name).write_bytes((handed_in / name).read_bytes())
     assert main(["grade", small.LESSON, "--jobs", "1"]) == 0
     assert "1 graded, mean 3.0" in capsys.readouterr().out
+    bar = terminal.getvalue().split("\r")[-1]
+    assert re.search(r"1/1 \[\d\d:\d\d<\d\d:\d\d, .*, failures=0, student=anna\]", bar), bar
     report = (here / "state" / "grading" / "report.txt").read_text()
     assert "anna: double-values: nbgrader 0, it ran without an error; the judge 2" in report
     # A later run of the same still knows.

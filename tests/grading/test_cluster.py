@@ -75,6 +75,8 @@ def test_each_submission_is_entered_once_though_a_worker_dies(tmp_path):
             time.sleep(0.05)
         os.kill(workers[0].pid, signal.SIGKILL)
         out, err = run.communicate(timeout=300)
+        with Client(address) as client:
+            client.wait_for_workers(2, timeout=60)  # the killed one has come back
     assert run.returncode == 0, err
     assert f"{STUDENTS} graded, mean 3.0" in out
     with Gradebook(f"sqlite:///{home}/state/book.db", "small") as book:

@@ -50,6 +50,7 @@ def test_what_is_found_makes_a_record(place):
         found = grader.grade(*place)
         assert [mark["points"] for mark in found["marks"]] == [2, 1]
         assert small.SECRET not in found["notebook"]
+        assert found["seconds"] is None  # no limit on time was reached
         first = grader._process.pid
         (place[1] / f"{small.LESSON}.ipynb").unlink()
         found = grader.grade(*place)

@@ -76,6 +76,15 @@ def test_a_record_comes_back_as_it_was_kept(course, tmp_path):
     assert records.folder_of(course) == tmp_path / "state" / "grading"
 
 
+def test_more_time_may_change_marks_where_a_limit_was_reached():
+    record = Record("anna", small.LESSON, "a", "b")
+    assert not record.would_change_with(1000.0)
+    record.seconds = 20.0
+    assert [record.would_change_with(seconds) for seconds in (5.0, 20.0, 21.0)] == [0, 0, 1]
+    record.failure = "Grading it took longer than 300 s."
+    assert record.would_change_with(5.0)
+
+
 def test_a_record_that_cannot_be_read_counts_as_none(course):
     records.save(course, Record("anna", small.LESSON, "a", "b"))
     path = records.folder_of(course) / "records" / small.LESSON / "anna.json"

@@ -211,13 +211,14 @@ class Judge:
 
     def fork(self, lesson: Lesson, until: float, *, checker: bool) -> Worker:
         """Return a new worker for a submission to a lesson."""
-        return self._zygote(checker=checker).fork(
-            lesson.number,
-            [images_folder()],
-            memory=self.memory,
-            call_seconds=self.call_seconds,
-            until=until,
-        )
+        limits = {"memory": self.memory, "call_seconds": self.call_seconds, "until": until}
+        order = (lesson.number, [images_folder()])
+        try:
+            return self._zygote(checker=checker).fork(*order, **limits)
+        except (NstError, OSError):
+            # Whatever ended that process, a lack of memory perhaps, the next submission needs one.
+            self._zygotes.pop(checker).close()
+            return self._zygote(checker=checker).fork(*order, **limits)
 
     def _zygote(self, *, checker: bool) -> Zygote | Spawner:
         if checker not in self._zygotes:

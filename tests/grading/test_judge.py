@@ -18,6 +18,7 @@ from nst_helpers.checker.autotest import agree, measure
 from nst_helpers.errors import NstError
 from nst_helpers.grading import judge as judging
 from nst_helpers.grading import workers
+from nst_helpers.grading.__main__ import main
 from nst_helpers.grading.judge import Judge, read_cells
 from tests.grading import lessons
 
@@ -611,6 +612,16 @@ def test_a_symlink_and_a_folder_are_no_way_out(court, tmp_path):
     assert verdict.output.split() == ["kept", "kept"]
 
 
+def test_a_process_that_workers_are_forked_from_is_replaced_when_it_ends(solutions):
+    with Judge(solutions) as court:
+        first = court._zygotes[False]
+        first.protections  # noqa: B018 - waits for the start
+        for process in psutil.Process(first.process.pid).children():
+            process.kill()
+        assert court.judge(lessons.NAME, lessons.submission(), words=False).score == 7
+        assert court._zygotes[False] is not first
+
+
 # --- other systems --------------------------------------------------------------------------------
 
 
@@ -628,6 +639,11 @@ def test_without_a_jail_it_still_judges_and_says_what_is_missing(solutions):
         assert _points(verdict) == (0, TARGET_POINTS)
     assert not started.is_running()  # a judge that is closed leaves no process
     assert not folder.exists()
+
+
+def test_a_command_names_what_is_missing(court, capsys):
+    main()
+    assert capsys.readouterr().out.splitlines() in (court.missing(), ["Every protection is there."])
 
 
 def test_without_fork_each_worker_is_started_anew(solutions, monkeypatch):

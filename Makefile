@@ -1,6 +1,7 @@
 # make setup   a virtual environment with everything installed, and the pretrained weights
 # make lab     the same, then JupyterLab on the first notebook
 # make test    the same, then every test
+# make demo    the explorer as a page without code, on 127.0.0.1
 # make release notebooks/ anew from solutions/
 # make bench   what is fast, as ratios
 # make grade-demo   a class of students graded: expected and given marks
@@ -38,6 +39,11 @@ browser: $(VENV)/installed
 lab: setup
 	@# As the address, not as an argument: then the whole course is in the list of files.
 	$(PY) -m jupyter lab $(AS_ROOT) --LabApp.default_url=/lab/tree/$(FIRST) --LabApp.news_url=None $(LAB_OPTIONS)
+
+.PHONY: demo
+demo: setup
+	@$(PY) -c "import voila" 2>/dev/null || $(PY) -m pip install --quiet --editable ".[voila]"
+	$(PY) -m nst_helpers.explorer.demo $(DEMO_OPTIONS)
 
 test: setup browser
 	@# Two workers on two cores: more threads than cores only wait for each other.

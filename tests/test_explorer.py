@@ -195,6 +195,21 @@ def test_the_fast_picture_comes_before_the_first_step_and_is_what_it_starts_from
     assert "from the fast picture (AdaIN)" in state.frame.painted().caption()
 
 
+def test_a_fast_preview_is_shown_until_the_run_has_something_better(make):
+    seen = []
+    run = make(SMALL, on_change=lambda: seen.append(run.state()))
+    run.wait(0)
+    run.start()
+    until(lambda: run.state().frame.step > worker.PREVIEW_STEPS)
+    shown = [each.frame for each in seen if each.frame is not None]
+    count = sum(frame.preview for frame in shown)
+    assert count > 0
+    assert [frame.preview for frame in shown] == [True] * count + [False] * (len(shown) - count)
+    assert "a fast preview (AdaIN in one pass)" in shown[0].painted().caption()
+    assert shown[count].step >= worker.PREVIEW_STEPS
+    assert not any(frame.preview for frame in run.state().film)
+
+
 def test_without_the_fast_picture_it_starts_from_the_content(make, monkeypatch):
     def unreachable(*_, **__):
         raise WeightsError("The decoder cannot be had.")

@@ -23,7 +23,9 @@ def main(arguments: list[str] | None = None) -> None:
             f"{NstError.__name__}: Voila is not installed; run pip install 'nst_helpers[voila]'."
         )
     given = sys.argv[1:] if arguments is None else arguments
-    defaults = [str(PAGE), "--Voila.ip=127.0.0.1", f"--port={PORT}", "--show_tracebacks=False"]
+    defaults = [str(PAGE), "--Voila.ip=127.0.0.1", "--show_tracebacks=False"]
+    if not any(each.startswith("--port") for each in given):
+        defaults.append(f"--port={PORT}")
     # A visitor who leaves takes the kernel along, and with it what it computes.
     defaults += ["--MappingKernelManager.cull_idle_timeout=600", "--theme=light"]
     serve([*defaults, *given])

@@ -422,6 +422,8 @@ def _caption(frame: Frame) -> str:
 
 def _key(frame: Frame) -> str:
     """Return what tells a frame from all others of this panel."""
+    if frame.preview:
+        return f"preview:{frame.run}"
     if frame.run != atlas.RUN:
         return f"{frame.run}:{frame.step}"
     layers = "+".join(layer for layer, weight in frame.settings.style_weights.items() if weight)

@@ -59,7 +59,7 @@ class Settings:
     tv_weight: float = 0.0
     style_weights: Mapping[str, float] = field(default_factory=lambda: losses.STYLE_WEIGHTS)
     content_layer: str = losses.CONTENT_LAYER
-    start: str = "adain"
+    start: str = "content"
     optimizer: str = "lbfgs"
     colours: str = "style"
     size: int = SIZE

@@ -34,6 +34,8 @@ from nst_helpers.transfer import StyleTransfer
 PUBLISH_SECONDS = 0.2
 REST_AFTER = 300  # steps without anybody changing anything
 LONGEST_FILM = 48
+# So many steps the fast preview stays on the screen: by then the run's own picture is worth more.
+PREVIEW_STEPS = 5
 SETBACKS = 5  # steps taken back one after the other, after which going on is of no use
 # A hidden tab's timers run once a minute in some browsers, and its sign of life with them.
 PATIENCE_SECONDS = 150.0
@@ -54,6 +56,8 @@ class Painted(Stylized):
 
     def facts(self) -> str:
         """Return the settings in words, and the step."""
+        if self.settings["preview"]:
+            return f"a fast preview (AdaIN in one pass), {self.settings['chosen'].size} pixels"
         return facts(self.settings["chosen"], self.settings["step"])
 
 
@@ -67,6 +71,7 @@ class Frame:
         pixels: RGB; a film of floats would take four times the memory.
         settings: what it was made with.
         weights: the network's weights by name; those called random have learned nothing.
+        preview: whether it was not optimised, but made in one pass, to be looked at meanwhile.
     """
 
     run: int
@@ -74,6 +79,7 @@ class Frame:
     pixels: Image.Image
     settings: Settings
     weights: str
+    preview: bool = False
 
     def painted(self) -> Painted:
         """Return the picture as one that knows its caption and can be shown and saved."""
@@ -86,6 +92,7 @@ class Frame:
                 "weights": self.weights,
                 "chosen": self.settings,
                 "step": self.step,
+                "preview": self.preview,
             },
             sources=tuple(record for record in records if record),
         )
@@ -409,7 +416,7 @@ class Worker:
         self._update(phase="loading", note=self._own_note)
         try:
             content, style = (self._load(wanted, name) for name in ("content", "style"))
-            start, note = self._start_of(wanted, content, style)
+            start, note = self._start_of(wanted, content, style, preview=True)
             if self._called_off():
                 return
             self._engine = self._make_engine(wanted, content, style, start)
@@ -432,22 +439,34 @@ class Worker:
             picture = self._fetched[source]
         return load_image(picture, size=wanted.size, device=self.device)
 
-    def _start_of(self, wanted: Settings, content: Tensor, style: Tensor) -> tuple[Any, str]:
-        """Return what to start from, and a note; the fast picture is shown at once."""
-        if wanted.start != "adain":
+    def _start_of(
+        self, wanted: Settings, content: Tensor, style: Tensor, preview: bool = False
+    ) -> tuple[Any, str]:
+        """Return what to start from, and a note; show the fast picture as soon as it is there."""
+        self._preview = None
+        if wanted.start != "adain" and not preview:
             return wanted.start, ""
+        try:
+            fast = self._fast_picture(content, style)
+        except WeightsError as error:
+            if wanted.start != "adain":
+                return wanted.start, ""
+            return "content", f"It starts from the content picture, not the fast one: {error}"
+        pixels, weights = to_pil(fast.image), fast.settings["weights"]
+        shown = Frame(self._run + 1, 0, pixels, wanted, weights, preview=wanted.start != "adain")
+        self._update(frame=shown, history=(), changes=(), film=())
+        if wanted.start == "adain":
+            return fast.image, ""
+        self._preview = shown
+        return wanted.start, ""
+
+    def _fast_picture(self, content: Tensor, style: Tensor) -> Stylized:
         from nst_helpers.feedforward import stylize_fast
 
         network = self._network()
         # The decoder was trained for the other weights; then a network of its own is loaded.
         shared = None if network.weights_name == "torchvision" else network
-        try:
-            fast = stylize_fast(content, style, model=shared, device=self.device, progress=False)
-        except WeightsError as error:
-            return "content", f"It starts from the content picture, not the fast one: {error}"
-        shown = Frame(self._run + 1, 0, to_pil(fast.image), wanted, fast.settings["weights"])
-        self._update(frame=shown, history=(), changes=(), film=())
-        return fast.image, ""
+        return stylize_fast(content, style, model=shared, device=self.device, progress=False)
 
     def _make_engine(
         self, wanted: Settings, content: Tensor, style: Tensor, start: Any
@@ -585,7 +604,8 @@ class Worker:
     def _rebuild(self) -> None:
         """Make a new engine that goes on from the last good picture."""
         good, before = self._state.frame, self._engine
-        start = load_image(good.pixels) if self._history else self._first
+        moved = self._history and good is not None and not good.preview
+        start = load_image(good.pixels) if moved else self._first
         self._engine = self._make_engine(self._built, before.content, before.styles[0][0], start)
         self._engine.first = self._first
         if self._history:
@@ -629,6 +649,7 @@ class Worker:
 
     _unpublished = False
     _own_note = ""
+    _preview: Frame | None = None
 
     def _publish(self) -> None:
         """Show the present picture and its losses."""
@@ -636,8 +657,12 @@ class Worker:
         self._published = time.monotonic()
         if self._engine is None or not self._history:
             return
+        step = self._history[-1].step
+        running = self._goal == "run"
+        if self._preview is not None and step >= (PREVIEW_STEPS if running else 1):
+            self._preview = None
         values = {
-            "frame": self._frame(self._history[-1].step),
+            "frame": self._preview or self._frame(step),
             "history": tuple(self._history),
             "changes": tuple(self._changes),
             "film": tuple(self._film),

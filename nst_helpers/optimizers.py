@@ -6,6 +6,7 @@ closure, so a step costs one forward and backward pass and can be watched.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -15,17 +16,26 @@ from torch import Tensor
 
 from nst_helpers.errors import NstError
 
-FIRST_MOVE = 0.05
-HISTORY = 20
+FIRST_MOVE = 0.02
+HISTORY = 40
+TINY = 1e-30
+# Cycles per pixel go up to 1/2 along each axis.
+HIGHEST = 0.5 * math.sqrt(2)
+BANDS = 20
+FORGETTING = 0.9
+# Luminance, red against blue, green against both: orthogonal, so the transpose is the inverse.
+OPPONENT = ((1.0, 1.0, 1.0), (1.0, 0.0, -1.0), (1.0, -2.0, 1.0))
 
 
 class Lbfgs(torch.optim.Optimizer):
     """L-BFGS for one picture, with steps of length one (Nocedal and Wright 2006, algorithm 7.5).
 
-    It differs from ``torch.optim.LBFGS`` in three ways. The first move is ``first_move`` on average
-    over the numbers of the picture, where torch's 1 / |gradient|_1 is below what float32 resolves
-    for a picture. Nothing depends on the scale of the loss: no absolute tolerance stops it. And
-    nothing waits for a GPU: no number is copied to the CPU.
+    It differs from ``torch.optim.LBFGS`` in four ways. The curvature that is not known from past
+    moves is estimated for each band of spatial frequencies and each opponent colour (``Spectrum``),
+    where torch takes one number for all. The first move is ``first_move`` on average over the
+    numbers of the picture, where torch's 1 / |gradient|_1 is below what float32 resolves for a
+    picture. Nothing depends on the scale of the loss: no absolute tolerance stops it. And nothing
+    waits for a GPU: no number is copied to the CPU.
 
     Args:
         pixels: the picture, (1, 3, H, W), a leaf that requires a gradient.
@@ -42,14 +52,10 @@ class Lbfgs(torch.optim.Optimizer):
         first_move: float = FIRST_MOVE,
     ) -> None:
         super().__init__([pixels], {"lr": lr})
-        self.history = history
         self.first_move = first_move
-        self.forget()
-
-    def forget(self) -> None:
-        """Forget all curvature, as when the loss or the picture has been changed."""
-        self.moves: deque[Tensor] = deque(maxlen=self.history)
-        self.changes: deque[Tensor] = deque(maxlen=self.history)
+        self.spectrum = Spectrum(pixels)
+        self.moves: deque[Tensor] = deque(maxlen=history)
+        self.changes: deque[Tensor] = deque(maxlen=history)
         self.last: tuple[Tensor, Tensor] | None = None
 
     @torch.no_grad()
@@ -57,32 +63,88 @@ class Lbfgs(torch.optim.Optimizer):
         """Move the pixels once, by the gradient in ``pixels.grad``."""
         group = self.param_groups[0]
         pixels = group["params"][0]
-        gradient = pixels.grad.flatten().clone()
-        here = pixels.flatten()
+        here, gradient = pixels.clone(), pixels.grad.clone()
         if self.last is None:
-            move = -gradient * (self.first_move / gradient.abs().mean().clamp_min(1e-30))
+            move = -gradient * (self.first_move / gradient.abs().mean().clamp_min(TINY))
         else:
             self.moves.append(here - self.last[0])
             self.changes.append(gradient - self.last[1])
+            self.spectrum.learn(self.moves[-1], self.changes[-1])
             move = -self._newton(gradient)
-        self.last = (here.clone(), gradient)
-        pixels.add_(move.view_as(pixels), alpha=group["lr"])
+        self.last = (here, gradient)
+        pixels.add_(move, alpha=group["lr"])
 
     def _newton(self, gradient: Tensor) -> Tensor:
         """Return the inverse Hessian, as far as it is known, times the gradient."""
-        # A pair without positive curvature would turn the step uphill: its weight becomes 0.
-        curvatures = [move @ change for move, change in zip(self.moves, self.changes, strict=True)]
-        weights = [torch.where(c > 0, 1 / c.clamp_min(1e-38), 0) for c in curvatures]
-        pairs = list(zip(self.moves, self.changes, weights, strict=True))
+        pairs = []
+        for move, change in zip(self.moves, self.changes, strict=True):
+            curvature = _dot(move, change)
+            # A pair without positive curvature would turn the step uphill: its weight becomes 0.
+            pairs.append((move, change, torch.where(curvature > 0, 1 / curvature, 0)))
         direction, shares = gradient, []
         for move, change, weight in reversed(pairs):
-            shares.append(weight * (move @ direction))
+            shares.append(weight * _dot(move, direction))
             direction = direction - shares[-1] * change
-        change, curvature = self.changes[-1], curvatures[-1]
-        direction = direction * (curvature / (change @ change)).abs()
+        direction = self.spectrum.inverse(direction)
         for (move, change, weight), share in zip(pairs, reversed(shares), strict=True):
-            direction = direction + (share - weight * (change @ direction)) * move
+            direction = direction + (share - weight * _dot(change, direction)) * move
         return direction
+
+
+class Spectrum:
+    """The inverse curvature of the loss by spatial frequency and opponent colour.
+
+    Style losses hardly feel fine chroma and feel coarse colour and middle frequencies most, by
+    factors of a thousand. In each band the ratio of what was moved to how the gradient answered,
+    averaged over the last moves, estimates the inverse curvature there.
+    """
+
+    def __init__(self, pixels: Tensor) -> None:
+        height, width = pixels.shape[-2:]
+        options = {"device": pixels.device, "dtype": pixels.dtype}
+        vertical = torch.fft.fftfreq(height, **options)[:, None]
+        horizontal = torch.fft.rfftfreq(width, **options)[None, :]
+        lowest = 0.5 / max(height, width)
+        frequency = (vertical**2 + horizontal**2).sqrt().clamp_min(lowest)
+        position = (frequency / lowest).log() / math.log(HIGHEST / lowest)
+        self.band = (position * BANDS).long().clamp(0, BANDS - 1)
+        self.opponent = torch.tensor(OPPONENT, **options)
+        self.opponent /= self.opponent.norm(dim=1, keepdim=True)
+        self.moved = torch.zeros(3, BANDS, **options)
+        self.answered = torch.zeros(3, BANDS, **options)
+        self.gain: Tensor | float = 1.0
+        self.scale: Tensor | float = 1.0
+        self.size = (height, width)
+
+    def learn(self, move: Tensor, change: Tensor) -> None:
+        """Take one move and the change of the gradient that came of it into the estimate."""
+        length, answer = _dot(move, move), _dot(change, change)
+        self.moved.lerp_(self._energies(move) / length.clamp_min(TINY), 1 - FORGETTING)
+        self.answered.lerp_(self._energies(change) / answer.clamp_min(TINY), 1 - FORGETTING)
+        self.gain = (self.moved / self.answered.clamp_min(TINY)).sqrt()[:, self.band]
+        # The last pair sets the scale, as in L-BFGS without a spectrum.
+        self.scale = 1.0
+        expected = _dot(change, self.inverse(change)).clamp_min(TINY)
+        self.scale = _dot(move, change).abs() / expected
+
+    def inverse(self, gradient: Tensor) -> Tensor:
+        """Return the estimated inverse Hessian times the gradient, (1, 3, H, W)."""
+        waves = self._waves(gradient) * (self.scale * self.gain)
+        colours = torch.fft.irfft2(waves, s=self.size)
+        return torch.einsum("ij,ihw->jhw", self.opponent, colours).unsqueeze(0)
+
+    def _waves(self, picture: Tensor) -> Tensor:
+        return torch.fft.rfft2(torch.einsum("ij,jhw->ihw", self.opponent, picture[0]))
+
+    def _energies(self, picture: Tensor) -> Tensor:
+        """Return the energy in each colour and band, (3, BANDS)."""
+        energies = self._waves(picture).abs().square().flatten(1)
+        sums = torch.zeros_like(self.moved)
+        return sums.index_add_(1, self.band.flatten(), energies)
+
+
+def _dot(first: Tensor, second: Tensor) -> Tensor:
+    return first.flatten() @ second.flatten()
 
 
 # Rates that suit each optimiser here: L-BFGS finds its own step, Adam's is in units of ImageNet's

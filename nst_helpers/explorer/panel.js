@@ -40,6 +40,15 @@ function isDarkBehind(element) {
   return matchMedia("(prefers-color-scheme: dark)").matches;
 }
 
+/** Folds the atlas for pages without controls, which is an output after this one. */
+function foldAtlas(element) {
+  const area = element.closest(".jp-OutputArea, .output, .cell-output") ?? document;
+  for (const atlas of area.querySelectorAll("details.nst-atlas:not([data-folded])")) {
+    atlas.open = false;
+    atlas.dataset.folded = "once"; // whoever unfolds it wants to see it
+  }
+}
+
 /** Keeps one object URL an image, and frees the one before. */
 function showBytes(image, bytes) {
   const before = image.dataset.url;
@@ -110,14 +119,14 @@ function render({ model, el }) {
       send({ kind: "unpin", index });
       pinButton.focus();
     });
-    const words = make("figcaption", {}, make("span", {}, pin.caption), remove);
+    const words = make("figcaption", {}, make("span", {}, pin.facts), remove);
     return make("figure", { class: "nst-pin" }, make("div", { class: "nst-mat" }, image), words);
   }
 
   function showPins() {
     const pins = model.get("pins");
     stage.replaceChildren(live, ...pins.map(pinned));
-    stage.toggleAttribute("data-pins", pins.length > 0);
+    stage.dataset.pins = pins.length;
   }
 
   // --- the film ---
@@ -445,10 +454,7 @@ function render({ model, el }) {
   showPins();
   showPlot();
   showFilm();
-  // Where there is an atlas in pictures for pages without controls, it is not needed here.
-  for (const other of el.closest(".jp-OutputArea")?.querySelectorAll("details.nst-atlas") ?? []) {
-    other.open = false;
-  }
+  for (const milliseconds of [0, 300, 1500, 5000]) setTimeout(() => foldAtlas(el), milliseconds);
   send({ kind: "hello" });
 
   return () => {

@@ -408,6 +408,7 @@ def _shown(frame: Frame) -> dict[str, Any]:
     return {
         "image": _jpeg(painted.to_pil()),
         "caption": _caption(frame),
+        "facts": painted.facts(),
         "width": frame.pixels.width,
         "height": frame.pixels.height,
         "step": frame.step,

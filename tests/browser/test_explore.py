@@ -496,6 +496,12 @@ def test_a_small_laptop_needs_no_scrolling_to_the_side(panel, notebook):
     assert panel.bounding_box()["width"] > 700
 
 
+def test_the_atlas_for_exported_pages_is_folded_where_there_are_controls(panel, notebook):
+    folded = notebook.locator("details.nst-atlas").first
+    expect(folded).not_to_have_attribute("open", re.compile(""), timeout=SOON)
+    expect(folded.locator("img")).to_have_attribute("alt", re.compile("rows of . pictures"))
+
+
 def test_status_changes_are_announced_politely_and_losses_are_not(panel):
     expect(status(panel)).to_have_attribute("aria-live", "polite")
     assert panel.locator("[aria-live]").count() == 1

@@ -12,12 +12,10 @@ Normalization".
 from __future__ import annotations
 
 import copy
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,11 +23,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nst_helpers import backbones
-from nst_helpers.attribution import Picture, find_picture
+from nst_helpers.attribution import find_picture
 from nst_helpers.device import pick_device, pick_precision
 from nst_helpers.errors import NstError, WeightsError
 from nst_helpers.images import load_image
-from nst_helpers.result import Stylized, short
+from nst_helpers.result import Stylized, name_of, short, with_shares
 from nst_helpers.weights import load_weights
 
 ENCODER_LAYER = "relu4_1"
@@ -248,7 +246,7 @@ def stylize_fast(
     Source: Huang and Belongie 2017, equations 8 to 10, 14 and 15.
     """
     _check(strength, colours)
-    styles = _with_shares(style, style_mix)
+    styles = with_shares(style, style_mix)
     content_image = load_image(content, size=size)
     style_images = [load_image(picture, size=style_size or size) for picture, _ in styles]
     network = load_network(
@@ -262,11 +260,11 @@ def stylize_fast(
         image = keep_colours(image, content_image)
     known = [find_picture(picture) for picture in (content, *(picture for picture, _ in styles))]
     style_names = [
-        _name_of(picture, record, "style")
+        name_of(picture, record, "style")
         for (picture, _), record in zip(styles, known[1:], strict=True)
     ]
     settings = {
-        "content": _name_of(content, known[0], "content"),
+        "content": name_of(content, known[0], "content"),
         "style": " and ".join(style_names),
         "strength": float(strength),
         "style_mix": shares,
@@ -382,31 +380,3 @@ def _check(strength: Any, colours: Any) -> None:
         )
     if colours not in COLOURS:
         raise NstError(f"colours is {colours!r}; choose {' or '.join(COLOURS)}.")
-
-
-def _with_shares(style: Any, mix: Sequence[float] | None) -> list[tuple[Any, float]]:
-    """Return each style picture with its share; the shares add up to 1."""
-    pictures = list(style) if isinstance(style, (list, tuple)) else [style]
-    if not pictures:
-        raise NstError("The list of style pictures is empty; give one picture or several.")
-    shares = [1.0] * len(pictures) if mix is None else mix
-    if not isinstance(shares, (list, tuple)) or len(shares) != len(pictures):
-        raise NstError(
-            f"style_mix is {mix!r}; give a list with one share for each of the style pictures, "
-            f"of which there are {len(pictures)}."
-        )
-    if not all(isinstance(share, Real) and 0 <= share < math.inf for share in shares):
-        raise NstError(f"style_mix is {mix!r}; its shares must be numbers, 0 or more.")
-    total = float(sum(shares))
-    if not 0 < total < math.inf:
-        raise NstError(f"style_mix is {mix!r}; its shares must add up to more than 0.")
-    return [(picture, share / total) for picture, share in zip(pictures, shares, strict=True)]
-
-
-def _name_of(source: Any, record: Picture | None, fallback: str) -> str:
-    """Return what to call a picture in captions: its title, its file name, or its role."""
-    if record is not None:
-        return record.title
-    if isinstance(source, (str, Path)):
-        return Path(source).name or f"a {fallback} picture"
-    return f"a {fallback} picture"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from nst_helpers.attribution import Picture
+from nst_helpers.errors import NstError
 from nst_helpers.images import save_image, to_pil
 
 OPTIMIZER_NAMES = {"lbfgs": "L-BFGS"}
@@ -93,12 +97,15 @@ class Result(Stylized):
     Attributes:
         history: one entry for each step that was run; entry 0 is the picture it started from.
         frames: some (step, picture) pairs on the way, from the start to the best.
-        ended: ``"finished"``, ``"interrupted"`` or ``"diverged"`` (a loss that is no number).
+        ended: ``"finished"``, ``"settled"`` (the loss hardly fell any more), ``"interrupted"`` or
+            ``"diverged"`` (no step, however small, gave a loss that could be accepted).
+        notices: what happened that was not asked for, one sentence each.
     """
 
     history: list[Step]
     frames: list[tuple[int, Tensor]] = field(default_factory=list)
     ended: str = "finished"
+    notices: tuple[str, ...] = ()
 
     @property
     def best(self) -> Step:
@@ -109,6 +116,10 @@ class Result(Stylized):
         """Return the losses by name, one value a step, for ``display.plot_losses``."""
         names = ["total", "content", "style"] + ["variation"] * bool(self.settings["tv_weight"])
         return {name: [getattr(step, name) for step in self.history] for name in names}
+
+    def log(self) -> str:
+        """Return the history as CSV: one line a step with its time in seconds and its losses."""
+        return csv_of(self.history)
 
     def facts(self) -> str:
         """Return the weights, the step, the optimiser and the loss."""
@@ -124,6 +135,51 @@ def best_step(history: list[Step]) -> Step:
     """Return the step of the lowest total loss that is a number."""
     finite = [step for step in history if math.isfinite(step.total)]
     return min(finite, key=lambda step: step.total, default=_NOT_EVALUATED)
+
+
+def csv_of(history: Sequence[Step]) -> str:
+    """Return steps as CSV with a heading: step, seconds, total, content, style, variation."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, [field.name for field in fields(Step)], lineterminator="\n")
+    table.writeheader()
+    table.writerows(asdict(step) for step in history)
+    return text.getvalue()
+
+
+def with_shares(style: Any, mix: Sequence[float] | None) -> list[tuple[Any, float]]:
+    """Return each style picture with its share; the shares add up to 1.
+
+    Args:
+        style: one picture, or a list or tuple of them.
+        mix: a share for each, 0 or more; None gives them equal shares.
+
+    Raises:
+        NstError: the shares are not numbers, or not as many as pictures, or all 0.
+    """
+    pictures = list(style) if isinstance(style, (list, tuple)) else [style]
+    if not pictures:
+        raise NstError("The list of style pictures is empty; give one picture or several.")
+    shares = [1.0] * len(pictures) if mix is None else mix
+    if not isinstance(shares, (list, tuple)) or len(shares) != len(pictures):
+        raise NstError(
+            f"style_mix is {mix!r}; give a list with one share for each of the style pictures, "
+            f"of which there are {len(pictures)}."
+        )
+    if not all(isinstance(share, Real) and 0 <= share < math.inf for share in shares):
+        raise NstError(f"style_mix is {mix!r}; its shares must be numbers, 0 or more.")
+    total = float(sum(shares))
+    if not 0 < total < math.inf:
+        raise NstError(f"style_mix is {mix!r}; its shares must add up to more than 0.")
+    return [(picture, share / total) for picture, share in zip(pictures, shares, strict=True)]
+
+
+def name_of(source: Any, record: Picture | None, fallback: str) -> str:
+    """Return what to call a picture in captions: its title, its file name, or its role."""
+    if record is not None:
+        return record.title
+    if isinstance(source, (str, Path)):
+        return Path(source).name or f"a {fallback} picture"
+    return f"a {fallback} picture"
 
 
 def short(value: float) -> str:

@@ -18,14 +18,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nst_helpers import backbones, losses
-from nst_helpers.attribution import Picture, find_picture
-from nst_helpers.device import pick_device, pick_precision
+from nst_helpers import backbones, losses, runs
+from nst_helpers.attribution import find_picture
+from nst_helpers.device import free_memory, pick_device, pick_precision
 from nst_helpers.errors import NstError
-from nst_helpers.images import load_image
+from nst_helpers.images import load_image, save_image
 from nst_helpers.objective import Objective
 from nst_helpers.optimizers import known_optimizers, make_optimizer
-from nst_helpers.result import Result, Step, best_step, short
+from nst_helpers.result import Result, Step, best_step, name_of, short, with_shares
 
 STARTS = ("content", "style", "noise", "adain")
 COLOURS = ("style", "content")
@@ -38,11 +38,19 @@ FRAMES = 8
 # A loss this many times the best so far is no detour of the optimiser but an explosion.
 EXPLOSION = 4.0
 SHRINK = 0.25
+# So many steps in a row that had to be taken back end a run.
 PATIENCE = 5
+# A run that may stop early looks back this many steps.
+SETTLED_OVER = 20
+# Bytes for each pixel of the long run: activations and gradients, and L-BFGS's memory of 40 moves
+# (measured by benchmarks.engine at 512 and 768 pixels, and rounded up).
+BYTES_PER_PIXEL = {torch.float32: 2500, torch.bfloat16: 1800}
+BYTES_OF_MEMORY = 1000
 
 StepHook = Callable[[int, Tensor, Step], None]
 _OBJECTIVE = ("alpha", "beta", "tv_weight", "style_weights", "content_layer")
 _OPTIMIZER = ("optimizer", "lr")
+_KEPT = ("colours", "seed", "pooling", "precision")
 
 
 class StyleTransfer:
@@ -129,10 +137,11 @@ class StyleTransfer:
             "style_weights": dict(style_weights),
             "colours": colours,
             "seed": seed,
+            "pooling": pooling,
         }
         _check(self.settings)
         place = _device_of(model) if model is not None and device is None else pick_device(device)
-        styles = _with_shares(style, style_mix)
+        styles = with_shares(style, style_mix)
         known = [
             find_picture(picture) for picture in (content, *(picture for picture, _ in styles))
         ]
@@ -169,9 +178,9 @@ class StyleTransfer:
             functions={name: function for name, function in functions.items() if function},
         )
         self.settings |= {
-            "content": _name_of(content, known[0], "content"),
+            "content": name_of(content, known[0], "content"),
             "style": " and ".join(
-                _name_of(picture, record, "style")
+                name_of(picture, record, "style")
                 for (picture, _), record in zip(styles, known[1:], strict=True)
             ),
             "size": (self.content.shape[-2], self.content.shape[-1]),
@@ -179,6 +188,7 @@ class StyleTransfer:
             "device": str(place),
             "precision": str(self.objective.precision).removeprefix("torch."),
         }
+        _check_memory(self.content, self.objective.precision)
         self.restart(start)
 
     def restart(self, start: str | Tensor | None = None) -> None:
@@ -208,8 +218,18 @@ class StyleTransfer:
         if start == "adain":
             from nst_helpers.feedforward import stylize_fast
 
-            fast = stylize_fast(content, self.styles[0][0], device=content.device)
-            return fast.image.to(content.device)
+            s = self.settings
+            fast = stylize_fast(
+                content,
+                [picture for picture, _ in self.styles],
+                style_mix=[share for _, share in self.styles],
+                # The decoder belongs to the gatys network; random weights stay random.
+                weights=s["weights"] if s["weights"] == "random" else "gatys",
+                device=content.device,
+                precision=s["precision"],
+                progress=False,
+            )
+            return fast.image.to(content)
         raise NstError(
             f"Start {start!r} is unknown; choose one of {', '.join(STARTS)}, or a picture."
         )
@@ -239,12 +259,23 @@ class StyleTransfer:
 
     def _changed(self) -> None:
         """Start judging anew: losses before and after a change cannot be compared."""
-        self.optimizer = make_optimizer(
-            self.settings["optimizer"], self.pixels, self.settings["lr"]
-        )
+        self._begin_optimizer(self.settings["lr"])
+        self.rate = self.optimizer.param_groups[0]["lr"]
         self.since = len(self.history)
         self.judged = False
         self._keep_best(math.inf)
+
+    def _begin_optimizer(self, rate: float | None) -> None:
+        """Take an optimiser that remembers nothing of former moves."""
+        self.optimizer = make_optimizer(self.settings["optimizer"], self.pixels, rate)
+
+    def _put_back(self, pixels: Tensor, gradient: Tensor | None) -> None:
+        """Let the picture be ``pixels`` again; without a gradient it is judged before it moves."""
+        with torch.no_grad():
+            self.pixels.copy_(pixels)
+        self.pixels.grad = None if gradient is None else gradient.clone()
+        self.judged = gradient is not None
+        self._begin_optimizer(self.optimizer.param_groups[0]["lr"])
 
     def _keep_best(self, total: float) -> None:
         gradient = None if self.pixels.grad is None else self.pixels.grad.clone()
@@ -278,12 +309,20 @@ class StyleTransfer:
         back, the rate is lowered, and a sentence is added to ``notices``.
         """
         started = time.monotonic()
-        if self.judged:
-            self.optimizer.step()
-        step = self._judge(started)
+        before = self.pixels.detach().clone()
+        try:
+            if self.judged:
+                self.optimizer.step()
+            step = self._judge(started)
+        except BaseException as error:  # an interrupt, too
+            self._put_back(before, None)
+            if _is_out_of_memory(error):
+                raise _too_large(self.content, self.objective.precision) from None
+            raise
         self.judged = True
         if step.total < self._best[0]:
             self._keep_best(step.total)
+            self._recover_rate()
         elif not step.total <= EXPLOSION * self._best[0]:
             self._step_back(step)
         return step
@@ -307,21 +346,25 @@ class StyleTransfer:
     def _step_back(self, step: Step) -> None:
         """Put the best picture back, and go on from it with smaller steps."""
         best, number, pixels, gradient = self._best
-        if gradient is None:
+        if not math.isfinite(best):
             self.notices.append(
                 f"The loss of the picture to start from is {step.total:g}, which cannot be "
                 f"lowered; try a smaller alpha and beta, or another start."
             )
             return
+        self._put_back(pixels, gradient)
         rate = SHRINK * self.optimizer.param_groups[0]["lr"]
-        with torch.no_grad():
-            self.pixels.copy_(pixels)
-        self.pixels.grad = gradient.clone()
-        self.optimizer = make_optimizer(self.settings["optimizer"], self.pixels, rate)
+        self.optimizer.param_groups[0]["lr"] = rate
         self.notices.append(
             f"At step {step.step} the loss rose from {short(best)} to {short(step.total)}: the "
             f"picture of step {number} was put back, and the rate lowered to {short(rate)}."
         )
+
+    def _recover_rate(self) -> None:
+        """Let a rate that was lowered grow again while all goes well."""
+        group = self.optimizer.param_groups[0]
+        if group["lr"] < self.rate:
+            group["lr"] = min(2 * group["lr"], self.rate)
 
     def run(
         self,
@@ -329,27 +372,117 @@ class StyleTransfer:
         *,
         on_step: StepHook | None = None,
         progress: bool = True,
+        stop_early: float | None = None,
+        folder: str | Path | None = None,
+        every: int = 25,
     ) -> Result:
-        """Move the pixels ``steps`` times and return the best picture; see :func:`stylize`."""
-        _check_steps(steps)
+        """Move the pixels until ``steps`` moves are made; see :func:`stylize`.
+
+        A run that was loaded, or that was interrupted, goes on where it was.
+        """
+        _check_steps(steps, every, stop_early)
+        place = None if folder is None else runs.make_folder(folder)
         ended = "finished"
         kept = _frame_steps(steps)
         try:
-            with _progress_bar(steps, progress) as bar:
+            with _progress_bar(steps, len(self.history) - 1, progress) as bar:
                 while len(self.history) <= steps:
                     step = self.advance()
                     if step.step in kept:
                         self.frames.append((step.step, self.picture().cpu()))
                     if on_step is not None:
                         on_step(step.step, self.picture(), step)
+                    if place is not None and step.step % every == 0:
+                        self._leave_snapshot(place)
                     if self._hopeless():
                         ended = "diverged"
+                        break
+                    if stop_early is not None and self._settled(stop_early):
+                        ended = "settled"
                         break
                     bar.set_postfix_str(f"loss {step.total:.4g}", refresh=False)
                     bar.update(step.step > 0)
         except KeyboardInterrupt:
             ended = "interrupted"
+        if place is not None and self.history:
+            self._leave_snapshot(place)
         return self.result(ended, steps)
+
+    def _leave_snapshot(self, folder: Path) -> None:
+        """Write picture, state and log, so that nothing is lost whatever ends the process."""
+        number = self.history[-1].step
+        save_image(self.picture(), folder / f"step-{number:05}.png")
+        self.save(folder / runs.STATE_NAME)
+        runs.write_log(folder, self.history)
+
+    def _settled(self, share: float) -> bool:
+        """Return whether the loss fell by less than ``share`` of itself over the last steps."""
+        since = [step.total for step in self.history[self.since :]]
+        if len(since) <= SETTLED_OVER:
+            return False
+        return min(since) > (1 - share) * min(since[:-SETTLED_OVER])
+
+    def save(self, path: str | Path) -> Path:
+        """Write the run as it is, for :meth:`load` to go on from.
+
+        L-BFGS and other optimisers begin with an empty memory when a run is taken up again.
+
+        Raises:
+            NstError: own functions are in use, which no file can hold, or it cannot be written.
+        """
+        if self.objective.functions:
+            raise NstError(
+                "A run on functions of one's own cannot be saved, because a file cannot hold them; "
+                "save its picture instead."
+            )
+        pictures = {"content": self.content, "first": self.first}
+        pictures |= {f"style{i}": picture for i, (picture, _) in enumerate(self.styles)}
+        pictures |= {"pixels": self.pixels, "best": self._best[2]}
+        settings = self.settings | {"shares": [share for _, share in self.styles]}
+        return runs.write_state(path, pictures, settings, self.history, self.sources)
+
+    @classmethod
+    def load(cls, path: str | Path, **options: Any) -> StyleTransfer:
+        """Return a saved run, to be taken up again.
+
+        Args:
+            path: what :meth:`save`, or a run with a folder, has written.
+            **options: ``model``, ``weights``, ``device``, ``precision`` and ``progress``, see
+                above; everything else is as it was.
+
+        Raises:
+            NstError: the file is no saved run, or an option is wrong.
+        """
+        pictures, settings, history, sources = runs.read_state(path)
+        try:
+            shares = settings.pop("shares")
+            kept = {name: settings[name] for name in (*_OBJECTIVE, *_OPTIMIZER, *_KEPT)}
+            transfer = cls(
+                pictures["content"],
+                [pictures[f"style{i}"] for i in range(len(shares))],
+                style_mix=shares,
+                start=pictures["first"],
+                **{"weights": settings["weights"], **kept, **options},
+            )
+        except (KeyError, TypeError) as error:
+            raise NstError(f"{path} is damaged or no saved run ({error}).") from None
+        told = {name: settings[name] for name in ("content", "style", "start")}
+        transfer.settings |= told
+        transfer.sources = sources
+        transfer._take_up(pictures, history)
+        return transfer
+
+    def _take_up(self, pictures: Mapping[str, Tensor], history: list[Step]) -> None:
+        with torch.no_grad():
+            self.pixels.copy_(pictures["pixels"])
+        # The last picture is judged once more, which gives the gradient to go on with.
+        self.history = history[:-1]
+        self.seconds = history[-2].seconds if len(history) > 1 else 0.0
+        best = best_step(self.history)
+        self._changed()
+        self.since = 0
+        if self.history:
+            self._best = (best.total, best.step, pictures["best"].to(self.pixels), None)
 
     def _hopeless(self) -> bool:
         """Return whether the last steps have all been taken back."""
@@ -369,6 +502,7 @@ class StyleTransfer:
             history=list(self.history),
             frames=frames,
             ended=ended,
+            notices=tuple(self.notices),
         )
 
 
@@ -379,6 +513,9 @@ def stylize(
     steps: int = DEFAULT_STEPS,
     on_step: StepHook | None = None,
     progress: bool = True,
+    stop_early: float | None = None,
+    folder: str | Path | None = None,
+    every: int = 25,
     **options: Any,
 ) -> Result:
     """Return ``content`` painted in the manner of ``style``.
@@ -391,10 +528,16 @@ def stylize(
             ``on_step(step, picture, losses)``, with the picture (1, 3, H, W) in [0, 1] and its own
             losses; what it raises ends the run.
         progress: whether to show a progress bar with the loss.
+        stop_early: end the run when the loss has fallen by less than this share of itself over
+            ``SETTLED_OVER`` steps, such as 0.01; None runs all steps.
+        folder: where to leave a picture, the log as CSV and the run itself on the way and at the
+            end; ``StyleTransfer.load(folder / "run.safetensors").run(steps)`` goes on from there.
+        every: how many steps lie between two such pictures.
         **options: alpha, beta, size and all the others of :class:`StyleTransfer`.
 
     An interrupt (Ctrl-C, the notebook's stop button) ends the run and returns the best picture so
-    far. So does a loss that stays no number, however small the steps.
+    far. A loss that is no number, or that explodes, is not accepted: see
+    :meth:`StyleTransfer.advance`; if no step helps, the best picture is returned.
 
     Raises:
         NstError: an option is out of range (ImageError, WeightsError, DeviceError for those parts).
@@ -402,9 +545,16 @@ def stylize(
     Source: Gatys, Ecker and Bethge 2016, "Image Style Transfer Using Convolutional Neural
     Networks".
     """
-    _check_steps(steps)
+    _check_steps(steps, every, stop_early)
     transfer = StyleTransfer(content, style, progress=progress, **options)
-    return transfer.run(steps, on_step=on_step, progress=progress)
+    return transfer.run(
+        steps,
+        on_step=on_step,
+        progress=progress,
+        stop_early=stop_early,
+        folder=folder,
+        every=every,
+    )
 
 
 def _frame_steps(steps: int) -> set[int]:
@@ -412,16 +562,54 @@ def _frame_steps(steps: int) -> set[int]:
     return {0} | {int(step) for step in np.geomspace(1, max(steps, 1), FRAMES - 1)[:-1].round()}
 
 
-def _progress_bar(steps: int, visible: bool) -> Any:
+def _progress_bar(steps: int, done: int, visible: bool) -> Any:
     from tqdm.auto import tqdm
 
     # On standard output: in a graded notebook anything on standard error costs points.
-    return tqdm(total=steps, disable=not visible, file=sys.stdout, unit="step", dynamic_ncols=True)
+    return tqdm(
+        total=steps,
+        initial=max(done, 0),
+        disable=not visible,
+        file=sys.stdout,
+        unit="step",
+        dynamic_ncols=True,
+    )
 
 
-def _check_steps(steps: Any) -> None:
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise NstError(f"steps is {steps!r}; it must be a whole number, 1 or more.")
+def _check_memory(content: Tensor, precision: torch.dtype) -> None:
+    # Linux grants more memory than there is and ends the process later: so this is asked before.
+    if _bytes_needed(content, precision) > free_memory(content.device):
+        raise _too_large(content, precision)
+
+
+def _bytes_needed(content: Tensor, precision: torch.dtype) -> float:
+    return content[0, 0].numel() * (BYTES_PER_PIXEL[precision] + BYTES_OF_MEMORY)
+
+
+def _too_large(content: Tensor, precision: torch.dtype) -> NstError:
+    """Return the sentence on a picture that does not fit, with the size that does."""
+    height, width = content.shape[-2:]
+    free = free_memory(content.device)
+    needed = _bytes_needed(content, precision)
+    fits = int(max(height, width) * math.sqrt(min(0.8 * free / needed, 0.8)) / 16) * 16
+    return NstError(
+        f"A picture of {height} x {width} pixels needs about {needed / 2**30:.1f} GiB of memory, "
+        f"and {free / 2**30:.1f} GiB are free on {content.device}; size={max(fits, 16)} fits."
+    )
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    # torch says it on the CPU with an ordinary RuntimeError.
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
+
+
+def _check_steps(steps: Any, every: Any = 1, stop_early: Any = None) -> None:
+    for name, value in {"steps": steps, "every": every}.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise NstError(f"{name} is {value!r}; it must be a whole number, 1 or more.")
+    if stop_early is not None and not 0 < stop_early < 1:
+        raise NstError(f"stop_early is {stop_early!r}; it must be a share between 0 and 1.")
 
 
 def _check(settings: Mapping[str, Any]) -> None:
@@ -440,28 +628,5 @@ def _check(settings: Mapping[str, Any]) -> None:
         raise NstError(f"lr is {rate!r}; it must be a number above 0.")
 
 
-def _with_shares(style: Any, mix: Sequence[float] | None) -> list[tuple[Any, float]]:
-    """Return each style picture with its share; the shares add up to 1."""
-    pictures = list(style) if isinstance(style, (list, tuple)) else [style]
-    shares = [1.0] * len(pictures) if mix is None else [float(share) for share in mix]
-    if not pictures or len(shares) != len(pictures):
-        raise NstError(
-            f"style_mix has {len(shares)} shares for {len(pictures)} style pictures; "
-            f"give one for each."
-        )
-    if not all(math.isfinite(share) and share >= 0 for share in shares) or not sum(shares):
-        raise NstError(f"style_mix is {mix!r}; its shares must be 0 or more, and not all 0.")
-    return [(picture, share / sum(shares)) for picture, share in zip(pictures, shares, strict=True)]
-
-
 def _device_of(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
-
-
-def _name_of(source: Any, record: Picture | None, fallback: str) -> str:
-    """Return what to call a picture in captions: its title, its file name, or its role."""
-    if record is not None:
-        return record.title
-    if isinstance(source, (str, Path)):
-        return Path(source).name or f"a {fallback} picture"
-    return f"a {fallback} picture"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import math
+import re
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -215,3 +219,317 @@ def test_each_wrong_option_is_one_sentence(options, words):
         _run(**options)
     assert words in str(caught.value)
     assert str(caught.value).endswith(".")
+
+
+# --- guards ---------------------------------------------------------------------------------------
+
+
+def _transfer(**options):
+    options = {"model": small_vgg19(), "progress": False, "device": "cpu"} | options
+    return transfer.StyleTransfer(CONTENT, STYLE, **options)
+
+
+def test_an_explosion_is_taken_back_with_smaller_steps_and_told_in_one_sentence():
+    run = _transfer(optimizer="sgd", lr=1e4, start="style")
+    result = run.run(12, progress=False)
+    assert re.fullmatch(
+        r"At step 1 the loss rose from \S+ to \S+: the picture of step 0 was put back, "
+        r"and the rate lowered to 2500\.",
+        result.notices[0],
+    )
+    assert result.best.total <= result.history[0].total
+    assert torch.isfinite(result.image).all()
+
+
+def test_after_an_explosion_the_run_goes_on_and_its_rate_recovers():
+    run = _transfer(optimizer="adam", lr=0.05, start="style")
+    for _ in range(4):
+        run.advance()
+    with torch.no_grad():
+        run.pixels.add_(50.0 * torch.randn_like(run.pixels))  # a leap such as an optimiser may make
+    leap = run.advance()
+    assert leap.total > transfer.EXPLOSION * run.best.total
+    assert run.optimizer.param_groups[0]["lr"] == pytest.approx(0.05 * transfer.SHRINK)
+    before = run.best.total
+    for _ in range(8):
+        run.advance()
+    assert run.best.total < before
+    assert run.optimizer.param_groups[0]["lr"] == pytest.approx(0.05)
+
+
+def test_a_start_whose_loss_is_no_number_says_so():
+    model = small_vgg19()
+    model[0].bias.fill_(float("inf"))
+    result = _run(model=model, steps=9)
+    assert result.ended == "diverged"
+    assert "picture to start from" in result.notices[0]
+    assert torch.equal(result.image, normalized_round_trip(CONTENT))
+
+
+def test_a_plateau_ends_the_run_if_asked():
+    settled = _run(steps=2000, stop_early=0.05)
+    assert settled.ended == "settled"
+    totals = [step.total for step in settled.history]
+    assert transfer.SETTLED_OVER < len(totals) < 1500
+    assert min(totals) > 0.95 * min(totals[: -transfer.SETTLED_OVER])
+    assert _run(steps=40).ended == "finished"
+
+
+def test_what_an_own_function_raises_leaves_the_run_as_it_was():
+    broken = [False]
+
+    def content_loss(target, content):
+        if broken[0]:
+            raise ZeroDivisionError("mine")
+        return losses.content_loss(target, content)
+
+    run = _transfer(content_loss=content_loss, start="style")
+    for _ in range(5):
+        run.advance()
+    before, steps = run.picture(), len(run.history)
+    broken[0] = True
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        run.advance()
+    assert torch.equal(run.picture(), before)
+    assert len(run.history) == steps
+    broken[0] = False
+    first = run.advance().total
+    for _ in range(5):
+        run.advance()
+    assert run.best.total < first
+
+
+def test_settings_change_on_the_way_without_starting_over():
+    run = _transfer(start="style")
+    for _ in range(6):
+        run.advance()
+    before = run.picture()
+    run.change(beta=1e4, optimizer="adam", style_weights={"conv1_1": 1.0}, content_layer="conv3_1")
+    assert torch.equal(run.picture(), before)
+    judged = run.advance()
+    assert judged.step == 6
+    assert judged.total == pytest.approx(judged.content + 1e4 * judged.style, rel=1e-5)
+    for _ in range(6):
+        run.advance()
+    assert run.best.total < judged.total
+    assert run.best.step > 6
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"beta": -1.0}, "beta is -1"),
+        ({"size": 64}, "size cannot be changed"),
+        ({"style_weights": {"conv1_1": float("nan")}}, "style weight of conv1_1 is nan"),
+        ({"style_weights": {"conv0_0": 1.0}}, "conv0_0"),
+        ({"colours": "pink"}, "'pink'"),
+    ],
+)
+def test_a_wrong_change_is_one_sentence_and_changes_nothing(settings, words):
+    run = _transfer()
+    run.advance()
+    before = dict(run.settings)
+    with pytest.raises(NstError, match=re.escape(words)):
+        run.change(**{"alpha": 5.0, **settings})
+    assert run.settings == before
+    assert run.advance().step == 1
+
+
+def test_restarting_gives_the_same_run_again():
+    run = _transfer(start="noise", seed=5)
+    first = [run.advance().total for _ in range(5)]
+    run.restart()
+    assert [run.advance().total for _ in range(5)] == first
+    run.restart("content")
+    assert run.advance().content == 0
+    assert run.settings["start"] == "content"
+
+
+def test_a_picture_too_large_for_the_memory_is_refused_with_the_size_that_fits(monkeypatch):
+    needed = 32 * 40 * (transfer.BYTES_PER_PIXEL[torch.float32] + transfer.BYTES_OF_MEMORY)
+    monkeypatch.setattr(transfer, "free_memory", lambda device: needed / 2)
+    with pytest.raises(NstError, match=r"^A picture of 32 x 40 pixels needs .* size=16 fits\.$"):
+        _run(precision="float32")
+
+
+OUT_OF_MEMORY = """
+import resource, torch
+torch.set_num_threads(1)
+from nst_helpers.backbones import small_vgg19
+from nst_helpers.errors import NstError
+from nst_helpers.transfer import StyleTransfer
+picture = torch.rand(1, 3, 512, 512)
+model = small_vgg19(channels=(64, 64, 64, 64, 64))
+run = StyleTransfer(picture, picture[..., :64, :64], model=model, progress=False, device="cpu")
+now = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (now + 60 * 2**20, resource.RLIM_INFINITY))
+try:
+    run.advance()
+except NstError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits a process's memory")
+def test_running_out_of_memory_suggests_a_size():
+    done = subprocess.run([sys.executable, "-c", OUT_OF_MEMORY], capture_output=True, text=True)
+    assert re.search(r"needs about .* GiB .* size=\d+ fits\.$", done.stdout.strip()), done
+
+
+# --- what stays on disk ---------------------------------------------------------------------------
+
+
+def test_snapshots_log_and_state_are_left_on_the_way(tmp_path):
+    result = _run(steps=7, folder=tmp_path / "a" / "run", every=3)
+    names = sorted(path.name for path in (tmp_path / "a" / "run").iterdir())
+    steps = [f"step-{number:05}.png" for number in (0, 3, 6, 7)]
+    assert names == ["log.csv", "run.safetensors", *steps]
+    log = (tmp_path / "a" / "run" / "log.csv").read_text()
+    assert log == result.log()
+    rows = list(csv.DictReader(log.splitlines()))
+    assert [float(row["total"]) for row in rows] == [step.total for step in result.history]
+    assert list(rows[0]) == ["step", "seconds", "total", "content", "style", "variation"]
+
+
+KILLED = """
+import os, signal, sys, torch
+torch.set_num_threads(1)
+from nst_helpers.backbones import small_vgg19
+from nst_helpers.transfer import stylize
+def die(step, picture, losses):
+    if step == 8:
+        os.kill(os.getpid(), signal.SIGKILL)
+content, style = torch.rand(2, 1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+stylize(content, style, steps=50, model=small_vgg19(), on_step=die,
+        progress=False, folder=sys.argv[1], every=3)
+"""
+
+
+def test_a_process_that_is_killed_loses_nothing_before_the_last_snapshot(tmp_path):
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False, timeout=120)
+    run = transfer.StyleTransfer.load(tmp_path / "run.safetensors", model=small_vgg19())
+    result = run.run(12, progress=False)
+    assert [step.step for step in result.history] == list(range(13))
+    assert result.best.total < result.history[6].total
+    assert (tmp_path / "step-00006.png").exists()
+
+
+def test_a_saved_run_is_taken_up_where_it_was(tmp_path):
+    options = {"start": "style", "alpha": 2.0, "beta": 40.0, "optimizer": "sgd", "lr": 0.01}
+    run = _transfer(**options)
+    for _ in range(5):
+        run.advance()
+    run.save(tmp_path / "run.st")
+    again = transfer.StyleTransfer.load(tmp_path / "run.st", model=small_vgg19())
+    assert again.settings == run.settings
+    assert torch.equal(again.picture(), run.picture())
+    # Plain gradient descent has no memory to lose: both must go on alike.
+    whole = run.run(9, progress=False)
+    resumed = again.run(9, progress=False)
+    assert [s.total for s in resumed.history] == pytest.approx(
+        [s.total for s in whole.history], rel=1e-5
+    )
+    assert torch.allclose(resumed.image, whole.image, atol=1e-5)
+    assert resumed.caption() == whole.caption()
+
+
+def test_the_credits_of_shipped_pictures_survive_saving(tmp_path):
+    run = transfer.StyleTransfer(
+        "neuschwanstein", ["starry-night", "great-wave"], size=32, model=small_vgg19()
+    )
+    run.advance()
+    run.save(tmp_path / "run.st")
+    again = transfer.StyleTransfer.load(tmp_path / "run.st", model=small_vgg19())
+    assert [picture.name for picture in again.sources] == [
+        "neuschwanstein",
+        "starry-night",
+        "great-wave",
+    ]
+    assert again.settings["style"] == run.settings["style"]
+
+
+def test_own_functions_cannot_be_saved(tmp_path):
+    run = _transfer(gram_matrix=losses.gram_matrix)
+    with pytest.raises(NstError, match="cannot be saved"):
+        run.save(tmp_path / "run.st")
+
+
+def test_files_that_are_no_saved_run_are_refused_in_one_sentence(tmp_path):
+    from safetensors.torch import save_file
+
+    whole = tmp_path / "whole.st"
+    run = _transfer()
+    run.advance()
+    run.save(whole)
+    content = whole.read_bytes()
+    bad = {
+        "empty": b"",
+        "text": b"hello",
+        "cut": content[: len(content) // 2],
+        "settings": content.replace(b'\\"alpha\\": 1.0', b'\\"alpha\\": -1.'),
+        "unknown": content.replace(b'\\"beta\\"', b'\\"bite\\"'),
+    }
+    assert bad["settings"] != content != bad["unknown"]
+    for name, data in bad.items():
+        (tmp_path / name).write_bytes(data)
+    save_file({"pixels": torch.zeros(1)}, tmp_path / "other")
+    broken = _transfer()
+    broken.pixels.data.fill_(float("nan"))
+    broken.save(tmp_path / "nan")
+    for name in [*bad, "other", "nan", "missing"]:
+        with pytest.raises(NstError) as caught:
+            transfer.StyleTransfer.load(tmp_path / name, model=small_vgg19())
+        assert str(caught.value).endswith("."), name
+        assert "\n" not in str(caught.value)
+
+
+# --- quality and choice ---------------------------------------------------------------------------
+
+
+def test_several_styles_mix_by_their_shares():
+    other = _picture(7)
+    alone = transfer.stylize(CONTENT, STYLE, steps=4, model=small_vgg19(), progress=False)
+    nearly = transfer.stylize(
+        CONTENT, [STYLE, other], style_mix=[1, 0], steps=4, model=small_vgg19(), progress=False
+    )
+    mixed = transfer.stylize(
+        CONTENT, [STYLE, other], style_mix=[1, 3], steps=4, model=small_vgg19(), progress=False
+    )
+    assert torch.allclose(alone.image, nearly.image, atol=1e-4)
+    assert not torch.allclose(alone.image, mixed.image, atol=1e-2)
+    assert "and" in mixed.caption()
+
+
+def test_the_contents_colours_can_be_kept():
+    from nst_helpers.colours import keep_colours
+
+    plain, kept = _run(steps=10), _run(steps=10, colours="content")
+    assert torch.allclose(kept.image, keep_colours(plain.image, CONTENT), atol=1e-5)
+    assert kept.history[-1].total == plain.history[-1].total
+
+
+def test_a_larger_style_picture_is_another_style():
+    large = transfer.StyleTransfer(
+        CONTENT, "great-wave", size=32, style_size=96, model=small_vgg19(), progress=False
+    )
+    assert max(large.styles[0][0].shape[-2:]) == 96
+    assert max(large.content.shape[-2:]) == 32
+
+
+def test_average_pooling_is_another_network():
+    picked = [_transfer(model=None, weights="random", pooling=p) for p in ("max", "average")]
+    assert picked[0].advance().style != picked[1].advance().style
+
+
+def test_the_fast_picture_is_a_start():
+    run = _transfer(model=None, weights="random", start="adain")
+    assert run.picture().shape == CONTENT.shape
+    assert not torch.allclose(run.picture(), CONTENT, atol=1e-2)
+    assert run.settings["start"] == "adain"
+
+
+@pytest.mark.parametrize("name", ["sgd", "rmsprop", "adagrad", "adadelta", "adamw"])
+def test_other_optimisers_come_by_name(name):
+    rate = {"sgd": 1e-3, "adadelta": 1.0}.get(name, 0.02)
+    result = _run(optimizer=name, lr=rate, start="style", steps=15)
+    assert result.best.total < result.history[0].total

@@ -323,7 +323,7 @@ function render({ model, el }) {
   }
 
   const atlas = make("input", { type: "checkbox", id: `${id}-atlas` });
-  atlas.addEventListener("change", () => send({ kind: "atlas", on: atlas.checked }));
+  atlas.addEventListener("change", () => send({ kind: "atlas", on: atlas.checked, number: ++number }));
   const atlasLine = make("label", { class: "nst-check" }, atlas, "Show the atlas: nothing is computed");
   const ratio = make("p", { class: "nst-ratio", id: `${id}-ratio` });
   const layers = model
@@ -416,7 +416,7 @@ function render({ model, el }) {
     for (const [what, useful] of Object.entries(state.useful)) {
       buttons[what].setAttribute("aria-disabled", String(!useful));
     }
-    atlas.checked = state.atlas;
+    if (settled) atlas.checked = state.atlas;
     root.dataset.phase = state.phase;
   }
 

@@ -317,7 +317,9 @@ class Panel(anywidget.AnyWidget):
         self.say(f"Saved as {file.name}, where your browser keeps downloads.")
 
     def _show_atlas(self, message: dict[str, Any], _: list[Any]) -> None:
-        self._atlas = bool(message["on"])
+        with self._lock:
+            self._handled = max(self._handled, int(message["number"]))
+            self._atlas = bool(message["on"])
         if self._atlas:
             self._worker.pause()
         self.refresh()

@@ -70,7 +70,7 @@ def _add_stylize(commands: argparse._SubParsersAction) -> None:
     stylize.add_argument("--size", type=_number(int, 16), default=256, help="long side in pixels")
     stylize.add_argument("--steps", type=_number(int, 1), default=100)
     stylize.add_argument("--alpha", type=_number(float, 0), default=1.0, help="content weight")
-    stylize.add_argument("--beta", type=_number(float, 0), default=10.0, help="style weight")
+    stylize.add_argument("--beta", type=_number(float, 0), default=0.5, help="style weight")
     stylize.add_argument("--device", help="cpu, cuda, mps, xpu; the best there is if not given")
     stylize.add_argument("--weights", help="auto, gatys, torchvision or random")
     stylize.add_argument("--seed", type=int, default=0)
@@ -201,7 +201,7 @@ def _check_device() -> Iterator[str]:
     from nst_helpers.device import describe_device, pick_device, pick_precision
 
     device = pick_device()
-    precision = str(pick_precision(device)).removeprefix("torch.")
+    precision = str(pick_precision(device, default="auto")).removeprefix("torch.")
     yield f"{describe_device(device)}, {precision}"
 
 

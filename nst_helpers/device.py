@@ -82,20 +82,24 @@ def bfloat16_pays(device: torch.device) -> bool:
     return False
 
 
-def pick_precision(device: torch.device, requested: str | torch.dtype | None = None) -> torch.dtype:
-    """Return the dtype that convolutions are computed in: float32 unless asked otherwise.
+def pick_precision(
+    device: torch.device,
+    requested: str | torch.dtype | None = None,
+    default: str = "float32",
+) -> torch.dtype:
+    """Return the dtype that convolutions are computed in.
 
     Args:
         device: where the computation runs.
         requested: ``"float32"``, ``"bfloat16"`` or ``"auto"`` (bfloat16 where
             :func:`bfloat16_pays`); None reads the environment variable ``NST_PRECISION``.
+        default: what is taken if neither says anything.
 
     Raises:
         DeviceError: the precision is unknown.
     """
     asked = requested if requested is not None else os.environ.get(PRECISION_VARIABLE)
-    if asked in (None, ""):
-        return torch.float32
+    asked = asked or default
     if asked == "auto":
         return torch.bfloat16 if bfloat16_pays(device) else torch.float32
     name = str(asked).removeprefix("torch.")

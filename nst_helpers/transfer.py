@@ -33,7 +33,7 @@ DEFAULT_STEPS = 100
 # Chosen by looking: with the gatys weights at 128 to 512 pixels the scene stays readable and the
 # brush strokes are the painting's. The lessons' 1e6 leaves content next to no weight.
 DEFAULT_ALPHA = 1.0
-DEFAULT_BETA = 10.0
+DEFAULT_BETA = 0.5
 FRAMES = 8
 # A loss this many times the best so far is no detour of the optimiser but an explosion.
 EXPLOSION = 4.0
@@ -80,7 +80,8 @@ class StyleTransfer:
         weights: see :func:`nst_helpers.backbones.vgg19`.
         pooling: see :func:`nst_helpers.backbones.vgg19`.
         device: see :func:`nst_helpers.device.pick_device`; None takes the model's, if one is given.
-        precision: see :func:`nst_helpers.device.pick_precision`.
+        precision: see :func:`nst_helpers.device.pick_precision`; bfloat16 where it pays if nothing
+            is said.
         seed: of a noise start and of random weights.
         progress: whether fetching weights shows a progress bar.
         gram_matrix: a function to be used in place of :func:`nst_helpers.losses.gram_matrix`.
@@ -174,7 +175,7 @@ class StyleTransfer:
             self.model,
             content_layer=content_layer,
             style_weights=style_weights,
-            precision=pick_precision(place, precision),
+            precision=pick_precision(place, precision, default="auto"),
             functions={name: function for name, function in functions.items() if function},
         )
         self.settings |= {

@@ -27,7 +27,8 @@ CONTENT, STYLE = _picture(1), _picture(2, 36, 33)
 
 
 def _run(**options):
-    options = {"steps": 6, "model": small_vgg19(), "progress": False, "device": "cpu"} | options
+    few = {"steps": 6, "model": small_vgg19(), "progress": False}
+    options = few | {"device": "cpu", "precision": "float32"} | options
     return stylize(CONTENT, STYLE, **options)
 
 
@@ -225,7 +226,8 @@ def test_each_wrong_option_is_one_sentence(options, words):
 
 
 def _transfer(**options):
-    options = {"model": small_vgg19(), "progress": False, "device": "cpu"} | options
+    few = {"model": small_vgg19(), "progress": False}
+    options = few | {"device": "cpu", "precision": "float32"} | options
     return transfer.StyleTransfer(CONTENT, STYLE, **options)
 
 

@@ -370,13 +370,20 @@ def reached_for(lesson: Lesson, sources: Iterable[str]) -> list[str]:
         for node in ast.walk(tree):
             text = node.value if isinstance(node, ast.Constant) else None
             if isinstance(text, str) and any(place in text for place in _PLACES):
-                found[repr(text)] = None
+                found[repr(_shortened(text))] = None
     return list(found)
 
 
+_MOST_NAMED = 80
 _CHECKER = "nst_helpers.checker."
 _SHARED = {"check", "review", "EXERCISES", "NotYet", "Report", "Finding"}
 _PLACES = (_CHECKER, "nst_helpers/checker", "solutions/", "gradebook.db", ".course/")
+
+
+def _shortened(text: str) -> str:
+    """Return a text without its middle if it is long."""
+    half = _MOST_NAMED // 2
+    return text if len(text) <= _MOST_NAMED else f"{text[:half]}...{text[-half:]}"
 
 
 def _tree(source: str) -> ast.Module | None:

@@ -81,8 +81,8 @@ def _make_harmless(cell: NotebookNode, room: int) -> None:
 
 
 def _sentence(mark: CellMark) -> str:
-    reason = "" if mark.passed else f" {mark.told}"
-    return f"{mark.points:g} of {mark.max_points:g} points: {mark.title}.{reason}"
+    reason = "" if mark.passed else f"; {mark.told.rstrip('.')}"
+    return f"{mark.points:g} of {mark.max_points:g} points: {mark.title}{reason}."
 
 
 def _note(notes: tuple[str, ...]) -> NotebookNode:

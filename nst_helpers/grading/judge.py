@@ -38,7 +38,6 @@ from nst_helpers.grading.workers import Spawner, Worker, Zygote
 SOLUTIONS = Path(__file__).resolve().parents[2] / "solutions"
 LONGEST_REASON = 300
 LONGEST_TEXT = 2_000
-LONGEST_NAME = 100
 LARGEST_NOTEBOOK = 32 << 20
 MOST_WORKERS = 6
 NOT_OWN = "not one's own work"
@@ -327,7 +326,7 @@ class _Trial:
         for name in course.engine_used(lesson, sources, worker.forbidden(lesson.number)):
             self._note(f"A cell names {name}, which does what an exercise of this lesson asks for.")
         for name in course.reached_for(lesson, sources):
-            self._note(f"A cell names {name[:LONGEST_NAME]}, which no answer needs.")
+            self._note(f"A cell names {name}, which no answer needs.")
 
     # --- the worker -------------------------------------------------------------------------------
 

@@ -136,6 +136,10 @@ def test_the_engine_is_found_where_it_is_named(lesson, source):
         ("from nst_helpers.checker.gram_matrix import x", ["nst_helpers.checker.gram_matrix"]),
         ("import nst_helpers.checker.losses", ["nst_helpers.checker.losses"]),
         ("open('../solutions/a.ipynb')", ["'../solutions/a.ipynb'"]),
+        (
+            f"open('/{'x' * 99}/solutions/03.ipynb')",
+            [f"'/{'x' * 39}...{'x' * 21}/solutions/03.ipynb'"],
+        ),
         ("connect('/home/x/.course/gradebook.db')", ["'/home/x/.course/gradebook.db'"]),
         ("import_module('nst_helpers.checker.losses')", ["'nst_helpers.checker.losses'"]),
         ("from nst_helpers.checker import check, review\ncheck(f)", []),

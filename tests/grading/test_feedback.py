@@ -36,7 +36,7 @@ def test_a_page_shows_marks_reasons_and_the_checkers_words(page):
     assert notebook.metadata[MARKER]
     assert "(Score: 2.0 / 3.0)" in text
     assert "2 of 2 points: the values." in text
-    assert "0 of 1 points: more. told" in text
+    assert "0 of 1 points: more; told." in text
     assert "double: not yet.<br>  - twice &lt;b&gt;too&lt;/b&gt; large" in text
     assert "def" in text
 

@@ -1,4 +1,4 @@
-"""The command line: ``nst stylize``, ``nst weights``, ``nst grade`` and ``nst doctor``.
+"""The command line: ``nst stylize``, ``resume``, ``weights``, ``grade`` and ``doctor``.
 
 Exit status 0 means success, 1 an error told in one sentence, 2 a wrong call, 130 an interrupt.
 """
@@ -14,6 +14,7 @@ import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from nst_helpers.errors import NstError
 
@@ -44,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="nst", description="Neural style transfer.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_stylize(commands)
+    _add_resume(commands)
     _add_weights(commands)
     _add_grade(commands)
     doctor = commands.add_parser("doctor", help="check this machine, one line for each thing")
@@ -65,12 +67,28 @@ def _number(kind: type, lowest: float) -> Callable[[str], float]:
 def _add_stylize(commands: argparse._SubParsersAction) -> None:
     stylize = commands.add_parser("stylize", help="paint one picture in the style of another")
     stylize.add_argument("content", metavar="CONTENT", help="path, URL or shipped picture's name")
-    stylize.add_argument("style", metavar="STYLE", help="path, URL or shipped picture's name")
+    stylize.add_argument(
+        "style", metavar="STYLE", nargs="+", help="the same; several styles are mixed"
+    )
     stylize.add_argument("-o", "--output", required=True, type=Path, metavar="OUT")
     stylize.add_argument("--size", type=_number(int, 16), default=256, help="long side in pixels")
     stylize.add_argument("--steps", type=_number(int, 1), default=100)
     stylize.add_argument("--alpha", type=_number(float, 0), default=1.0, help="content weight")
     stylize.add_argument("--beta", type=_number(float, 0), default=0.5, help="style weight")
+    stylize.add_argument("--start", default="content", help="content, style, noise or adain")
+    stylize.add_argument("--optimizer", default="lbfgs", help="lbfgs, adam or another of torch's")
+    stylize.add_argument("--lr", type=_number(float, 0), help="the optimiser's rate")
+    stylize.add_argument("--tv", type=_number(float, 0), default=0.0, help="total variation weight")
+    stylize.add_argument("--pooling", choices=("max", "average"), default="max")
+    stylize.add_argument("--style-size", type=_number(int, 16), help="larger: larger brush strokes")
+    stylize.add_argument("--keep-colours", action="store_true", help="keep the content's colours")
+    stylize.add_argument(
+        "--stop-early", type=float, metavar="SHARE", help="stop when 20 steps gain less, as 0.01"
+    )
+    stylize.add_argument(
+        "--folder", type=Path, help="leave pictures, a log and the run itself here on the way"
+    )
+    stylize.add_argument("--every", type=_number(int, 1), default=25, help="steps between those")
     stylize.add_argument("--device", help="cpu, cuda, mps, xpu; the best there is if not given")
     stylize.add_argument("--weights", help="auto, gatys, torchvision or random")
     stylize.add_argument("--seed", type=int, default=0)
@@ -84,7 +102,7 @@ def _stylize(options: argparse.Namespace) -> int:
     check_writable(options.output)  # before minutes of work, not after
     result = stylize(
         options.content,
-        options.style,
+        options.style if len(options.style) > 1 else options.style[0],
         size=options.size,
         steps=options.steps,
         alpha=options.alpha,
@@ -92,8 +110,43 @@ def _stylize(options: argparse.Namespace) -> int:
         device=options.device,
         weights=options.weights,
         seed=options.seed,
+        start=options.start,
+        optimizer=options.optimizer,
+        lr=options.lr,
+        tv_weight=options.tv,
+        pooling=options.pooling,
+        style_size=options.style_size,
+        colours="content" if options.keep_colours else "style",
+        stop_early=options.stop_early,
+        folder=options.folder,
+        every=options.every,
     )
-    path = result.save(options.output)
+    return _saved(result, options.output)
+
+
+def _add_resume(commands: argparse._SubParsersAction) -> None:
+    resume = commands.add_parser("resume", help="go on with a run that nst stylize --folder left")
+    resume.add_argument("run_file", type=Path, metavar="RUN", help="its file run.safetensors")
+    resume.add_argument("-o", "--output", required=True, type=Path, metavar="OUT")
+    resume.add_argument("--steps", type=_number(int, 1), default=100, help="counted from its start")
+    resume.add_argument("--device", help="cpu, cuda, mps, xpu; the best there is if not given")
+    resume.set_defaults(run=_resume)
+
+
+def _resume(options: argparse.Namespace) -> int:
+    from nst_helpers.images import check_writable
+    from nst_helpers.transfer import StyleTransfer
+
+    check_writable(options.output)
+    run = StyleTransfer.load(options.run_file, device=options.device)
+    return _saved(run.run(options.steps, folder=options.run_file.parent), options.output)
+
+
+def _saved(result: Any, output: Path) -> int:
+    """Write the picture of a run, say how it went, and return the exit status."""
+    for notice in result.notices:
+        print(f"nst: {notice}", file=sys.stderr)
+    path = result.save(output)
     best = result.best
     print(f"{path}: {result.caption()}")
     if result.ended == "interrupted":
@@ -103,8 +156,8 @@ def _stylize(options: argparse.Namespace) -> int:
         return 130
     if result.ended == "diverged":
         raise NstError(
-            f"The loss was no number any more after step {best.step}; {path} holds the best "
-            f"picture before that; try a smaller alpha and beta."
+            f"No step after step {best.step} gave a loss that could be accepted; {path} holds the "
+            f"best picture before that; try a smaller rate, alpha or beta."
         )
     return 0
 

@@ -37,9 +37,35 @@ def test_options_reach_the_run(tmp_path, capfd):
     assert "alpha 3, beta 7" in capfd.readouterr().out
 
 
+def test_the_choices_of_the_engine_reach_the_run(tmp_path, capfd):
+    chosen = ["--start", "noise", "--optimizer", "adam", "--lr", "0.2", "--tv", "3", "--style-size"]
+    chosen += ["64", "--keep-colours", "--pooling", "average", "--stop-early", "0.5"]
+    assert _stylize(tmp_path / "out.png", *chosen) == 0
+    assert "with Adam from noise" in capfd.readouterr().out
+
+
+def test_a_run_left_in_a_folder_is_resumed(tmp_path, capfd):
+    assert _stylize(tmp_path / "out.png", "--folder", str(tmp_path / "run"), "--every", "1") == 0
+    state = str(tmp_path / "run" / "run.safetensors")
+    output = tmp_path / "more.png"
+    assert main(["resume", state, "-o", str(output), "--steps", "5", "--device", "cpu"]) == 0
+    assert "of 5 with L-BFGS" in capfd.readouterr().out
+    assert output.is_file()
+    assert len((tmp_path / "run" / "log.csv").read_text().splitlines()) == 1 + 6
+
+
+def test_several_styles_can_be_named(tmp_path, capfd):
+    few = ["--size", "48", "--steps", "1", "--weights", "random"]
+    out = str(tmp_path / "out.png")
+    assert main(["stylize", "red-panda", "great-wave", "the-scream", "-o", out, *few]) == 0
+    assert " and The Scream" in capfd.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["resume", NIGHT, "-o", "OUT.png"], "no saved run"),
+        (["stylize", CASTLE, NIGHT, "-o", "OUT.png", "--start", "black"], "black"),
         (["stylize", "no-such.jpg", NIGHT, "-o", "OUT.png"], "no-such.jpg"),
         (["stylize", CASTLE, str(ROOT), "-o", "OUT.png"], "folder"),
         (["stylize", CASTLE, NIGHT, "-o", "missing/OUT.png"], "missing"),

@@ -69,6 +69,9 @@ grade-demo: $(VENV)/installed
 bench: $(VENV)/installed
 	$(PY) -m benchmarks.checker
 	$(PY) -m benchmarks.grading
+	$(PY) -m benchmarks.feedforward
+	$(PY) -m benchmarks.explorer
+	$(PY) -m benchmarks.engine
 
 clean:
 	rm -rf $(VENV) .course .pytest_cache .ruff_cache

@@ -23,7 +23,7 @@ from nst_helpers.explorer.settings import (
     ratio_in_words,
 )
 
-SMALL = Settings(start="content", size=96)
+SMALL = Settings(start="content", size=96, alpha=1, beta=10)
 LONG = 30.0  # seconds after which a test gives up waiting
 
 

@@ -25,7 +25,7 @@ from tests.test_explorer import until
 @pytest.fixture
 def explorer():
     """An explorer on a small network that has painted three steps."""
-    made = explore(model=backbones.small_vgg19(0), size=96, start="content", device="cpu")
+    made = explore(model=backbones.small_vgg19(0), size=96, beta=10, start="content", device="cpu")
     made.wait(3)
     yield made
     made.stop()
@@ -100,6 +100,7 @@ def test_a_slider_sets_its_value_and_is_confirmed(explorer):
         ({"kind": "set", "name": "gamma", "value": 1, "number": 1}, "gamma is no setting"),
         ({"kind": "url", "role": "content", "url": "file:///etc/passwd"}, "begins with https://"),
         ({"kind": "url", "role": "middle", "url": "https://x"}, "middle is no kind of picture"),
+        ({"kind": "too large", "name": "a.raw", "size": 25e6}, "a.raw has 25 MB, and the browser"),
         ({"kind": "load", "text": "{}"}, "holds no settings"),
         ({"kind": "load", "text": Settings(content="/etc/passwd").to_json()}, "upload it instead"),
         ({"kind": "nonsense"}, "That did not work (KeyError"),
@@ -128,7 +129,7 @@ def test_buttons_press_the_worker(explorer):
 
 
 def test_it_starts_when_it_is_seen_and_not_before():
-    made = explore(model=backbones.small_vgg19(0), size=96, start="content", device="cpu")
+    made = explore(model=backbones.small_vgg19(0), size=96, beta=10, start="content", device="cpu")
     assert not made.worker.works
     tell(made, kind="hello")
     until(lambda: made.state.step > 1)
@@ -271,9 +272,10 @@ def test_the_atlas_is_small_and_complete():
 
 def test_the_atlas_gives_the_nearest_ratio_layers_and_steps():
     known = atlas.load_atlas()
-    film = known.film(Settings(alpha=0.1, beta=0.9))
-    assert [frame.step for frame in film] == list(known.steps)
-    assert film[0].settings.beta == 10
+    for beta in known.betas:
+        film = known.film(Settings(alpha=0.1, beta=0.11 * beta))
+        assert [frame.step for frame in film] == list(known.steps)
+        assert film[0].settings.beta == beta
     deep = {layer: float(layer > "conv4") for layer in losses.STYLE_WEIGHTS}
     chosen = known.film(Settings(style_weights=deep))[0].settings.style_weights
     assert {layer for layer, weight in chosen.items() if weight} == {"conv4_1", "conv5_1"}
@@ -291,8 +293,9 @@ def test_the_atlas_is_shown_without_weights_and_without_a_thread(monkeypatch):
     offline.wait(1)
     state = offline.panel.state
     assert "The weights cannot be had. The atlas is shown" in state["status"]
-    tell(offline, kind="set", name="beta", value=1000, number=1)
-    assert "beta 1,000" in offline.panel.shown["caption"]
+    most = max(atlas.load_atlas().betas)
+    tell(offline, kind="set", name="beta", value=2 * most, number=1)
+    assert f"beta {most:g}," in offline.panel.shown["caption"]
     offline.stop()
 
 

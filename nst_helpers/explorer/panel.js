@@ -56,7 +56,7 @@ function showBytes(image, bytes) {
   if (before) URL.revokeObjectURL(before);
 }
 
-/** Returns a picture's bytes, made smaller if they are very many and the browser can read them. */
+/** Returns a picture's bytes, made smaller if they are very many; null where that is impossible. */
 async function bytesOf(file) {
   if (file.size > LARGEST_WHOLE) {
     try {
@@ -70,7 +70,7 @@ async function bytesOf(file) {
       const blob = await new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.95));
       return await blob.arrayBuffer();
     } catch {
-      // No picture, or of a kind that browsers do not read: Python says what it is.
+      return null; // no picture, or of a kind that browsers do not read
     }
   }
   return await file.arrayBuffer();
@@ -228,7 +228,8 @@ function render({ model, el }) {
       const [first] = file.files;
       if (!first) return;
       const bytes = await bytesOf(first);
-      send({ kind: "upload", role: kind, name: first.name }, [bytes]);
+      if (bytes) send({ kind: "upload", role: kind, name: first.name }, [bytes]);
+      else send({ kind: "too large", name: first.name, size: first.size });
       file.value = "";
     });
     const url = make("input", { type: "url", placeholder: "https://…" });

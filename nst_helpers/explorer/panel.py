@@ -40,7 +40,6 @@ from nst_helpers.explorer.worker import Frame, State, Worker
 
 _THUMB = 96  # pixels of a thumbnail's side, twice what the screen shows
 _MOST_PINS = 6
-LARGEST_UPLOAD = 64_000_000  # bytes
 
 
 def _series(lowest: int, highest: int) -> list[float]:
@@ -216,6 +215,7 @@ class Panel(anywidget.AnyWidget):
                 "set": self._set,
                 "do": self._do,
                 "upload": self._upload,
+                "too large": self._too_large,
                 "url": self._url,
                 "pin": self._pin,
                 "unpin": self._unpin,
@@ -267,12 +267,16 @@ class Panel(anywidget.AnyWidget):
 
     def _upload(self, message: dict[str, Any], buffers: list[Any]) -> None:
         data = bytes(buffers[0])
-        if len(data) > LARGEST_UPLOAD:
-            raise NstError("This file is larger than 64 MB; choose a smaller picture.")
         with self._lock:
             self._said = ""
         url = named_data_url(data, str(message["name"]))
         self._worker.change(**{_role(message): url})
+
+    def _too_large(self, message: dict[str, Any], _: list[Any]) -> None:
+        raise NstError(
+            f"{str(message['name'])[:60]} has {int(message['size']) / 1e6:.0f} MB, and the browser "
+            f"cannot read it as a picture to make it smaller; save it as JPEG first."
+        )
 
     def _url(self, message: dict[str, Any], _: list[Any]) -> None:
         url = str(message["url"]).strip()

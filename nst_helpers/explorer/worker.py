@@ -188,9 +188,14 @@ class Worker:
         self._tried: Settings | None = None  # what could not be built, not to be tried again
         self._budget = REST_AFTER
         self._seen: float | None = None
+        self._ending = False  # whether the thread has decided to end
         # What only the thread touches:
         self._engine: StyleTransfer | None = None
-        self._built: Settings | None = None
+        self._built: Settings | None = None  # the settings the engine has
+        self._first: Tensor | None = None  # the picture that a restart goes back to
+        self._preview: Frame | None = None
+        self._unpublished = False
+        self._own_note = ""  # what a student's function did; it stays true, so it stays said
         self._run = 0
         self._offset = 0
         self._history: list[Step] = []
@@ -292,6 +297,7 @@ class Worker:
             seconds: the longest to wait.
         """
         deadline = math.inf if seconds is None else time.monotonic() + seconds
+        self._seen = None  # whoever waits for it wants it, with or without a page
         self._go(steps)
         try:
             with self._condition:
@@ -335,8 +341,6 @@ class Worker:
                 self._thread.start()
         if previous is not None:
             previous.stop("Another explorer was started, and only one runs at a time.")
-
-    _ending = False
 
     def _work(self, previous: Worker | None, leaving: threading.Thread | None) -> None:
         me = threading.current_thread()
@@ -646,10 +650,6 @@ class Worker:
             self._update(phase="failed", note=f"{said}. Press Restart to try again.")
 
     # --- what others see --------------------------------------------------------------------------
-
-    _unpublished = False
-    _own_note = ""
-    _preview: Frame | None = None
 
     def _publish(self) -> None:
         """Show the present picture and its losses."""

@@ -89,6 +89,8 @@ def make_atlas(steps: tuple[int, ...] = STEPS, size: int = SIZE) -> None:
     if total > LARGEST:
         raise SystemExit(f"The atlas would take {total:,} bytes; at most {LARGEST:,} are meant.")
     FOLDER.mkdir(exist_ok=True)
+    for old in FOLDER.iterdir():
+        old.unlink()
     for name, content in files.items():
         (FOLDER / name).write_bytes(content)
     print(f"{len(files)} files in {FOLDER}, {total:,} bytes")

@@ -322,6 +322,13 @@ def _balanced(
     """
     names = draw.shuffled(STYLE_NAMES)[:layers]
     scene = Scene(words, content, style, model, Settings(1, 1, {}), targets)
+    while not scene.measured(0)[0].all():
+        # The deepest map of a small picture is one position: a ReLU may leave nothing there of the
+        # target and of the style alike, and a term that is 0 cannot be balanced.
+        height, width = targets[0].shape[-2:]
+        fresh = _some_targets(draw, height, width, count=1, dtype=targets[0].dtype)
+        targets = [*fresh, *targets[1:]]
+        scene = Scene(words, content, style, model, Settings(1, 1, {}), targets)
     content_term, *style_terms = scene.measured(0)[0]
     sizes = dict(zip(LAYERS.values(), style_terms, strict=True))
     middle = sorted(sizes[name] for name in names)[len(names) // 2]

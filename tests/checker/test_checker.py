@@ -405,3 +405,20 @@ def test_values_that_are_wrong_on_an_accelerator_are_seen():
     (found,) = wrong_there(right * 1.01, right, 16)
     assert found.cause == "wrong-device"
     assert not list(wrong_there(right.to("meta"), right.to("meta"), 16))
+
+
+@pytest.mark.timeout(60)
+def test_a_term_that_happens_to_be_nothing_is_drawn_again():
+    """Of a target that equals the style every style term is 0, and no weight could balance it."""
+    from nst_helpers.checker import style_transfer
+    from nst_helpers.checker.draw import Draw
+    from nst_helpers.checker.networks import small_vgg19
+
+    draw = Draw(7)
+    content, style = draw.activation(3, 18, 20), draw.activation(3, 18, 20)
+    model = small_vgg19(draw, until=28)
+    scene = style_transfer._balanced(draw, "w", content, style, model, 3, [style.clone()])
+    settings = scene.settings
+    assert np.isfinite([settings.alpha, settings.beta, *settings.weights.values()]).all()
+    assert not torch.equal(scene.targets[0], style)
+    assert scene.targets[0].shape == style.shape

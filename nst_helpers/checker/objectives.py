@@ -31,6 +31,8 @@ INDEX = {name: index for index, name in LAYERS.items()}
 OPERATIONS = 4096
 # The picture itself, before any module.
 PIXELS = -1
+# Some thirty layers in float32 change a number by less than this share of the largest beside it.
+STEADY = 3e-5
 
 
 def activations(image: Tensor, model: nn.Sequential) -> dict[int, Tensor]:
@@ -100,6 +102,27 @@ class Scene:
         """What each module gives for each of the targets."""
         with torch.no_grad():
             return [activations(in_float64(target), self.exact) for target in self.targets]
+
+    def is_steady(self) -> bool:
+        """Return whether rounding in float32 cannot change what a ReLU or a pool lets through.
+
+        Of two numbers that are nearly equal a pool may choose either, and near 0 a ReLU may do
+        either: with few pixels, that changes the gradient of the first target altogether.
+        """
+        outputs = self.found[0]
+        for index, module in enumerate(self.exact):
+            before = outputs[index - 1]
+            if isinstance(module, nn.ReLU):
+                margins = before.abs()
+            elif isinstance(module, nn.MaxPool2d):
+                windows = nn.functional.unfold(before.transpose(0, 1), 2, stride=2)
+                first, second = windows.topk(2, dim=1).values.unbind(1)
+                margins = (first - second)[first > 0]  # nothing flows back through a ReLU's zeros
+            else:
+                continue
+            if margins.numel() and margins.min() < STEADY * before.abs().max():
+                return False
+        return True
 
     def layer_losses(self, index: int) -> list[float]:
         """Return the style loss of one module's output for each of the targets."""

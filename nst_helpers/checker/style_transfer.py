@@ -322,9 +322,7 @@ def _balanced(
     """
     names = draw.shuffled(STYLE_NAMES)[:layers]
     scene = Scene(words, content, style, model, Settings(1, 1, {}), targets)
-    while not scene.measured(0)[0].all():
-        # The deepest map of a small picture is one position: a ReLU may leave nothing there of the
-        # target and of the style alike, and a term that is 0 cannot be balanced.
+    while not _is_fit(scene):
         height, width = targets[0].shape[-2:]
         fresh = _some_targets(draw, height, width, count=1, dtype=targets[0].dtype)
         targets = [*fresh, *targets[1:]]
@@ -337,6 +335,17 @@ def _balanced(
     beta = alpha * content_term / (middle * len(names)) * draw.number(0.3, 0.6)
     scene.settings = Settings(alpha, beta, weights)
     return scene
+
+
+def _is_fit(scene: Scene) -> bool:
+    """Return whether an answer can be judged in a scene.
+
+    The deepest map of a small picture is one position: a ReLU may leave nothing there of target
+    and style alike, and a term that is 0 cannot be balanced. In float32 nothing may hang on a
+    rounding.
+    """
+    double = scene.content.dtype == torch.float64
+    return bool(scene.measured(0)[0].all()) and (double or scene.is_steady())
 
 
 def _some_targets(

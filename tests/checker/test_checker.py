@@ -422,3 +422,24 @@ def test_a_term_that_happens_to_be_nothing_is_drawn_again():
     assert np.isfinite([settings.alpha, settings.beta, *settings.weights.values()]).all()
     assert not torch.equal(scene.targets[0], style)
     assert scene.targets[0].shape == style.shape
+
+
+def test_scenes_that_hang_on_a_rounding_are_told_from_steady_ones():
+    from nst_helpers.checker.draw import Draw
+    from nst_helpers.checker.networks import small_vgg19
+    from nst_helpers.checker.objectives import STEADY, Scene, Settings
+
+    draw = Draw(11)
+    content = draw.activation(3, 18, 20)
+    model = small_vgg19(draw, until=28)
+
+    def is_steady(target: torch.Tensor) -> bool:
+        return Scene("w", content, content, model, Settings(1, 1, {}), [target]).is_steady()
+
+    targets = [draw.activation(3, 18, 20) for _ in range(20)]
+    steady = [target for target in targets if is_steady(target)]
+    assert 5 < len(steady) < 20
+    with torch.no_grad():
+        near = model[0](steady[0])[0, 0, 3, 4] - 0.1 * STEADY
+        model[0].bias[0] -= near  # now a ReLU has to decide about a number next to 0
+    assert not is_steady(steady[0])

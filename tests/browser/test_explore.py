@@ -178,7 +178,7 @@ def test_a_slider_changes_what_it_says_and_what_is_painted_with(
     values = [{**each, **each["style_weights"]}[setting] for each in (was, now)]
     assert values[1] > values[0]
     assert f"{values[1]:g}"[:3].replace("1e+", "1") in said.replace(",", "")
-    assert control.get_attribute("aria-valuetext").startswith(said[:12]), "and it stays"
+    assert control.get_attribute("aria-valuetext").startswith(said.split(", ")[0]), "and it stays"
     control.press("ArrowLeft")
     expect(control).to_have_attribute("aria-valuetext", _containing(before[:12]))
 

@@ -51,7 +51,7 @@ def test_conda_and_pip_install_the_same_packages_with_the_same_bounds():
 
 
 def test_every_extra_is_there():
-    assert set(PROJECT["optional-dependencies"]) == {"test", "cluster", "voila"}
+    assert set(PROJECT["optional-dependencies"]) == {"test", "cluster", "studio", "voila"}
 
 
 @pytest.mark.parametrize("command", [["check"], ["format", "--check"]])

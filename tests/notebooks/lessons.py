@@ -77,14 +77,21 @@ def first_half(lesson: str) -> list[str]:
     return names[: max(1, len(names) // 2)]
 
 
+def _files(folder: Path) -> list[str]:
+    paths = folder.rglob("*")
+    return sorted(path.relative_to(folder).as_posix() for path in paths if path.is_file())
+
+
 def assert_in_step(made: Path) -> None:
     """Fail unless a folder that nbgrader made is what notebooks/ holds of that lesson."""
     kept = NOTEBOOKS / made.name
-    files = sorted(path.name for path in made.iterdir())
+    files = _files(made)
     # Pictures called my-... are what running a notebook leaves beside it; git ignores them, too.
-    there = [path.name for path in kept.iterdir() if path.is_file()]
-    assert files == sorted(name for name in there if not name.startswith("my-")), ADVICE
+    assert files == [name for name in _files(kept) if not name.startswith("my-")], ADVICE
     for name in files:
+        if not name.endswith(".ipynb"):
+            assert (made / name).read_bytes() == (kept / name).read_bytes(), ADVICE
+            continue
         one, other = ((folder / name).read_text(encoding="utf-8") for folder in (made, kept))
         # Another processor rounds another way: values are compared as graded cells compare them.
         measured = list(zip(*map(MEASUREMENT.findall, (one, other)), strict=True))

@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_resume(commands)
     _add_weights(commands)
     _add_grade(commands)
+    _add_sweep(commands)
     doctor = commands.add_parser("doctor", help="check this machine, one line for each thing")
     doctor.set_defaults(run=_doctor)
     return parser
@@ -215,6 +216,32 @@ def _grade(options: argparse.Namespace) -> int:
         jobs=options.jobs,
         seconds=options.seconds,
         scheduler=options.scheduler,
+    )
+
+
+def _add_sweep(commands: argparse._SubParsersAction) -> None:
+    sweep = commands.add_parser("sweep", help="run every combination of settings, see docs/sweeps")
+    sweep.add_argument("spec", type=Path, metavar="SPEC", help="what to vary, in YAML")
+    sweep.add_argument(
+        "-o", "--output", type=Path, metavar="FOLDER", help="results; SPEC's name if not given"
+    )
+    sweep.add_argument("--scheduler", metavar="ADDRESS", help="let a Dask cluster do the work")
+    sweep.add_argument(
+        "--workers", type=_number(int, 1), help="processes on this machine; 2 if not given"
+    )
+    sweep.add_argument("--yes", action="store_true", help="do not ask, however many jobs there are")
+    sweep.set_defaults(run=_sweep)
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from nst_helpers.sweep.command import sweep
+
+    return sweep(
+        options.spec,
+        options.output,
+        scheduler=options.scheduler,
+        processes=options.workers,
+        sure=options.yes,
     )
 
 

@@ -54,8 +54,7 @@ class Lbfgs(torch.optim.Optimizer):
         super().__init__([pixels], {"lr": lr})
         self.first_move = first_move
         self.spectrum = Spectrum(pixels)
-        self.moves: deque[Tensor] = deque(maxlen=history)
-        self.changes: deque[Tensor] = deque(maxlen=history)
+        self.pairs: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=history)
         self.last: tuple[Tensor, Tensor] | None = None
 
     @torch.no_grad()
@@ -67,27 +66,27 @@ class Lbfgs(torch.optim.Optimizer):
         if self.last is None:
             move = -gradient * (self.first_move / gradient.abs().mean().clamp_min(TINY))
         else:
-            self.moves.append(here - self.last[0])
-            self.changes.append(gradient - self.last[1])
-            self.spectrum.learn(self.moves[-1], self.changes[-1])
+            self._remember(here - self.last[0], gradient - self.last[1])
             move = -self._newton(gradient)
         self.last = (here, gradient)
         pixels.add_(move, alpha=group["lr"])
 
+    def _remember(self, move: Tensor, change: Tensor) -> None:
+        curvature = _dot(move, change)
+        # A pair without positive curvature would turn the step uphill: its weight becomes 0.
+        weight = torch.where(curvature > 0, 1 / curvature, 0)
+        self.pairs.append((move, change, weight))
+        self.spectrum.learn(move, change)
+
     def _newton(self, gradient: Tensor) -> Tensor:
         """Return the inverse Hessian, as far as it is known, times the gradient."""
-        pairs = []
-        for move, change in zip(self.moves, self.changes, strict=True):
-            curvature = _dot(move, change)
-            # A pair without positive curvature would turn the step uphill: its weight becomes 0.
-            pairs.append((move, change, torch.where(curvature > 0, 1 / curvature, 0)))
-        direction, shares = gradient, []
-        for move, change, weight in reversed(pairs):
+        direction, shares = gradient.clone(), []
+        for move, change, weight in reversed(self.pairs):
             shares.append(weight * _dot(move, direction))
-            direction = direction - shares[-1] * change
+            direction.addcmul_(change, shares[-1], value=-1)
         direction = self.spectrum.inverse(direction)
-        for (move, change, weight), share in zip(pairs, reversed(shares), strict=True):
-            direction = direction + (share - weight * _dot(change, direction)) * move
+        for (move, change, weight), share in zip(self.pairs, reversed(shares), strict=True):
+            direction.addcmul_(move, share - weight * _dot(change, direction))
         return direction
 
 
@@ -118,27 +117,30 @@ class Spectrum:
 
     def learn(self, move: Tensor, change: Tensor) -> None:
         """Take one move and the change of the gradient that came of it into the estimate."""
-        length, answer = _dot(move, move), _dot(change, change)
-        self.moved.lerp_(self._energies(move) / length.clamp_min(TINY), 1 - FORGETTING)
-        self.answered.lerp_(self._energies(change) / answer.clamp_min(TINY), 1 - FORGETTING)
+        waves = self._waves(change)
+        moved, answered = self._energies(self._waves(move)), self._energies(waves)
+        self.moved.lerp_(moved / moved.sum().clamp_min(TINY), 1 - FORGETTING)
+        self.answered.lerp_(answered / answered.sum().clamp_min(TINY), 1 - FORGETTING)
         self.gain = (self.moved / self.answered.clamp_min(TINY)).sqrt()[:, self.band]
         # The last pair sets the scale, as in L-BFGS without a spectrum.
         self.scale = 1.0
-        expected = _dot(change, self.inverse(change)).clamp_min(TINY)
+        expected = _dot(change, self._weighed(waves)).clamp_min(TINY)
         self.scale = _dot(move, change).abs() / expected
 
     def inverse(self, gradient: Tensor) -> Tensor:
         """Return the estimated inverse Hessian times the gradient, (1, 3, H, W)."""
-        waves = self._waves(gradient) * (self.scale * self.gain)
-        colours = torch.fft.irfft2(waves, s=self.size)
+        return self._weighed(self._waves(gradient))
+
+    def _weighed(self, waves: Tensor) -> Tensor:
+        colours = torch.fft.irfft2(waves * (self.scale * self.gain), s=self.size)
         return torch.einsum("ij,ihw->jhw", self.opponent, colours).unsqueeze(0)
 
     def _waves(self, picture: Tensor) -> Tensor:
         return torch.fft.rfft2(torch.einsum("ij,jhw->ihw", self.opponent, picture[0]))
 
-    def _energies(self, picture: Tensor) -> Tensor:
+    def _energies(self, waves: Tensor) -> Tensor:
         """Return the energy in each colour and band, (3, BANDS)."""
-        energies = self._waves(picture).abs().square().flatten(1)
+        energies = (waves.real.square() + waves.imag.square()).flatten(1)
         sums = torch.zeros_like(self.moved)
         return sums.index_add_(1, self.band.flatten(), energies)
 

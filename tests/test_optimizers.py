@@ -84,7 +84,7 @@ def test_the_memory_is_bounded():
     pixels = _noise(3).requires_grad_()
     optimizer = Lbfgs(pixels, history=5)
     _losses(optimizer, pixels, 12)
-    assert len(optimizer.moves) == len(optimizer.changes) == 5
+    assert len(optimizer.pairs) == 5
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 23), (40, 16)])

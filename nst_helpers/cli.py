@@ -91,6 +91,7 @@ def _add_stylize(commands: argparse._SubParsersAction) -> None:
     )
     stylize.add_argument("--every", type=_number(int, 1), default=25, help="steps between those")
     stylize.add_argument("--device", help="cpu, cuda, mps, xpu; the best there is if not given")
+    stylize.add_argument("--network", default="vgg19", help="vgg19, vgg16 or resnet50")
     stylize.add_argument("--weights", help="auto, gatys, torchvision or random")
     stylize.add_argument("--seed", type=int, default=0)
     stylize.set_defaults(run=_stylize)
@@ -109,6 +110,7 @@ def _stylize(options: argparse.Namespace) -> int:
         alpha=options.alpha,
         beta=options.beta,
         device=options.device,
+        network=options.network,
         weights=options.weights,
         seed=options.seed,
         start=options.start,
@@ -181,16 +183,15 @@ def _weights(options: argparse.Namespace) -> int:
     from nst_helpers import weights
 
     if options.action == "fetch":
-        weights.fetch_weights()
+        weights.fetch_usual()
     statuses = weights.weights_status()
     if options.action == "where":
         print(weights.cache_folder())
-    needed = {"gatys", "adain-decoder"}
     for status in statuses:
         print(f"{status.name:14} {status.state:8} {status.detail}")
     if options.action == "where":
         return 0
-    return int(any(status.state != "ready" for status in statuses if status.name in needed))
+    return int(any(status.state != "ready" for status in statuses if status.name in weights.COURSE))
 
 
 def _add_grade(commands: argparse._SubParsersAction) -> None:

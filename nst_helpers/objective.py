@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from nst_helpers import backbones, losses
+from nst_helpers.errors import NstError
 
 Functions = Mapping[str, Callable[..., Any]]
 
@@ -28,8 +29,9 @@ class Objective:
     Args:
         content: (1, 3, H, W), normalised.
         style: the style pictures, normalised, each with its share of the style.
-        model: a VGG-19, whole or cut; it is not changed.
-        content_layer: the layer content is compared in.
+        model: a network of :mod:`nst_helpers.backbones`, whole or cut; it is not changed.
+        content_layer: the layer content is compared in, or several with the weight of each: the
+            content loss is then the sum of weight times the layer's mean squared difference.
         style_weights: layer name -> weight of its style loss; layers of weight 0 are not computed.
         precision: the dtype the convolutions run in.
         functions: ``gram_matrix``, ``content_loss`` and ``style_loss`` of the lessons' contracts,
@@ -40,9 +42,9 @@ class Objective:
         self,
         content: Tensor,
         style: Iterable[tuple[Tensor, float]],
-        model: nn.Sequential,
+        model: nn.Module,
         *,
-        content_layer: str = losses.CONTENT_LAYER,
+        content_layer: str | Mapping[str, float] = losses.CONTENT_LAYER,
         style_weights: Mapping[str, float] = losses.STYLE_WEIGHTS,
         precision: torch.dtype = torch.float32,
         functions: Functions | None = None,
@@ -55,23 +57,26 @@ class Objective:
         self.grams: dict[str, Tensor] = {}
         self.change(content_layer, style_weights)
 
-    def change(self, content_layer: str, style_weights: Mapping[str, float]) -> None:
+    def change(
+        self, content_layer: str | Mapping[str, float], style_weights: Mapping[str, float]
+    ) -> None:
         """Compare other layers from now on, or give them other weights.
 
         Raises:
             LayerError: there is no such layer, or the network was cut before it.
         """
         weights = {name: weight for name, weight in style_weights.items() if weight}
+        content_weights = weights_of(content_layer)
         content, styles = self.pictures
-        _save_memory(self.network, {content_layer, *weights})
+        backbones.overwrite_in_relus(self.network, {*content_weights, *weights})
         with torch.no_grad():
-            if content_layer not in self.content:
-                features = self._features(content, [content_layer])
-                self.content = {name: f.float().contiguous() for name, f in features.items()}
+            features = self._features(content, content_weights.keys() - self.content.keys())
+            known = self.content | {name: f.float().contiguous() for name, f in features.items()}
+            self.content = {name: known[name] for name in content_weights}
             missing = [name for name in weights if name not in self.grams]
             if missing:
                 self.grams |= self._style_grams(content, styles, missing)
-        self.content_layer, self.style_weights = content_layer, weights
+        self.content_weights, self.style_weights = content_weights, weights
 
     def _style_grams(
         self, content: Tensor, styles: list[tuple[Tensor, float]], layers: list[str]
@@ -93,18 +98,23 @@ class Objective:
 
     def __call__(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Return content loss and style loss of normalised ``pixels``."""
-        features = self._features(pixels, {self.content_layer, *self.style_weights})
+        features = self._features(pixels, {*self.content_weights, *self.style_weights})
         if self.functions:
             # Other people's functions get what the lessons give them: float32, contiguous.
             features = {name: f.float().contiguous() for name, f in features.items()}
-        content_loss = self.functions.get("content_loss", losses.content_loss)
         style_loss = self.functions.get("style_loss", self._style_loss)
-        content = content_loss(
-            features[self.content_layer].float(), self.content[self.content_layer]
-        )
+        content = self._content_loss(features)
         if not self.style_weights:
             return content, torch.zeros_like(content)
         return content, style_loss(features, self.grams, self.style_weights)
+
+    def _content_loss(self, features: dict[str, Tensor]) -> Tensor:
+        own = self.functions.get("content_loss", losses.content_loss)
+        layers = [
+            weight * own(features[name].float(), self.content[name])
+            for name, weight in self.content_weights.items()
+        ]
+        return torch.stack(layers).sum() if len(layers) > 1 else layers[0]
 
     def _style_loss(
         self, features: dict[str, Tensor], grams: dict[str, Tensor], weights: dict[str, float]
@@ -164,14 +174,28 @@ def _positions_by_channels(activation: Tensor) -> Tensor:
     return activation[0].permute(1, 2, 0).flatten(0, 1)
 
 
-def _computing_copy(model: nn.Sequential, precision: torch.dtype) -> nn.Sequential:
+def weights_of(content_layer: str | Mapping[str, float]) -> dict[str, float]:
+    """Return content layers with their weights, without those of weight 0.
+
+    Raises:
+        NstError: none is left.
+    """
+    several = isinstance(content_layer, Mapping)
+    named = dict(content_layer) if several else {content_layer: 1.0}
+    weights = {name: weight for name, weight in named.items() if weight}
+    if not weights:
+        raise NstError(
+            f"content_layer is {content_layer!r}; name a layer, or several with weights of which "
+            f"one at least is above 0."
+        )
+    return weights
+
+
+def _computing_copy(model: nn.Module, precision: torch.dtype) -> nn.Module:
     """Return ``model`` as it is computed fastest; the weights are converted once, here."""
-    return copy.deepcopy(model).to(precision, memory_format=torch.channels_last)
-
-
-def _save_memory(network: nn.Sequential, kept: Iterable[str]) -> None:
-    """Let each ReLU overwrite its input, but where that is an activation the loss needs."""
-    indices = {backbones.layer_index(name) for name in kept}
-    for index, module in enumerate(network):
-        if isinstance(module, nn.ReLU):
-            module.inplace = index > 0 and index - 1 not in indices
+    network = copy.deepcopy(model).to(precision, memory_format=torch.channels_last)
+    for name, module in network.named_modules():
+        if isinstance(module, nn.BatchNorm2d):
+            # Statistics of a whole data set: these few numbers keep all their digits.
+            module.float().load_state_dict(model.get_submodule(name).state_dict())
+    return network

@@ -18,6 +18,8 @@ from nst_helpers.attribution import Picture
 from nst_helpers.errors import NstError
 from nst_helpers.images import save_image, to_pil
 
+# The network is told where it is not the usual one.
+NETWORK_NAMES = {"vgg16": "VGG-16, ", "resnet50": "ResNet-50, "}
 OPTIMIZER_NAMES = {"lbfgs": "L-BFGS"}
 SHOWN_WIDTH = 480
 
@@ -125,8 +127,9 @@ class Result(Stylized):
         """Return the weights, the step, the optimiser and the loss."""
         s, best = self.settings, self.best
         optimizer = OPTIMIZER_NAMES.get(s["optimizer"], s["optimizer"].capitalize())
+        network = NETWORK_NAMES.get(s.get("network", ""), "")
         return (
-            f"alpha {short(s['alpha'])}, beta {short(s['beta'])}, step {best.step} of "
+            f"{network}alpha {short(s['alpha'])}, beta {short(s['beta'])}, step {best.step} of "
             f"{s['steps']} with {optimizer} from {s['start']}, total loss {short(best.total)}"
         )
 

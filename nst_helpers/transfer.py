@@ -23,7 +23,7 @@ from nst_helpers.attribution import find_picture
 from nst_helpers.device import free_memory, pick_device, pick_precision
 from nst_helpers.errors import NstError
 from nst_helpers.images import load_image, save_image
-from nst_helpers.objective import Objective
+from nst_helpers.objective import Objective, weights_of
 from nst_helpers.optimizers import known_optimizers, make_optimizer
 from nst_helpers.result import Result, Step, best_step, name_of, short, with_shares
 
@@ -50,7 +50,13 @@ BYTES_OF_MEMORY = 1000
 StepHook = Callable[[int, Tensor, Step], None]
 _OBJECTIVE = ("alpha", "beta", "tv_weight", "style_weights", "content_layer")
 _OPTIMIZER = ("optimizer", "lr")
-_KEPT = ("colours", "seed", "pooling", "precision")
+_KEPT = ("network", "colours", "seed", "pooling", "precision")
+# A residual network is usually compared where its stages end, after the sum and its ReLU (Wang, Li
+# and Vasconcelos 2021, section 3).
+RESNET_CONTENT_LAYER = "layer3.5.relu_2"
+RESNET_STYLE_WEIGHTS = dict.fromkeys(
+    ("layer1.2.relu_2", "layer2.3.relu_2", "layer3.5.relu_2", "layer4.2.relu_2"), 1.0
+)
 
 
 class StyleTransfer:
@@ -70,13 +76,17 @@ class StyleTransfer:
         optimizer: ``"lbfgs"`` (Gatys et al.'s choice), ``"adam"``, or another of ``torch.optim``.
         lr: the optimiser's rate; None takes the one that suits it.
         tv_weight: weight of the total variation, which smooths.
-        content_layer: the layer content is compared in.
-        style_weights: layer name -> weight of its style loss.
+        content_layer: the layer content is compared in, or several as layer name -> weight: the
+            content loss is then the sum of weight times mean squared difference. None takes the
+            one that is usual for the network: conv4_2 of a VGG.
+        style_weights: layer name -> weight of its style loss; None takes the usual ones.
         style_mix: the share of each style picture; None gives them equal shares.
         style_size: bound of the long side of the style pictures; None takes ``size``. A larger
             style picture has larger brush strokes.
         colours: ``"style"``, or ``"content"`` to show the picture in the content's colours.
-        model: a VGG-19 taking normalised pictures; None builds it with ``weights``.
+        network: ``"vgg19"``, ``"vgg16"`` or ``"resnet50"``, see
+            :func:`nst_helpers.backbones.load_backbone`; not used where ``model`` is given.
+        model: one of these networks, taking normalised pictures; None builds it with ``weights``.
         weights: see :func:`nst_helpers.backbones.vgg19`.
         pooling: see :func:`nst_helpers.backbones.vgg19`.
         device: see :func:`nst_helpers.device.pick_device`; None takes the model's, if one is given.
@@ -112,12 +122,13 @@ class StyleTransfer:
         optimizer: str = "lbfgs",
         lr: float | None = None,
         tv_weight: float = 0.0,
-        content_layer: str = losses.CONTENT_LAYER,
-        style_weights: Mapping[str, float] = losses.STYLE_WEIGHTS,
+        content_layer: str | Mapping[str, float] | None = None,
+        style_weights: Mapping[str, float] | None = None,
         style_mix: Sequence[float] | None = None,
         style_size: int | None = None,
         colours: str = "style",
-        model: nn.Sequential | None = None,
+        network: str = "vgg19",
+        model: nn.Module | None = None,
         weights: str | None = None,
         pooling: str = "max",
         device: str | torch.device | None = None,
@@ -128,13 +139,19 @@ class StyleTransfer:
         content_loss: Callable[..., Tensor] | None = None,
         style_loss: Callable[..., Tensor] | None = None,
     ) -> None:
+        if model is not None:
+            network = backbones.network_name(model)
+        usual_content, usual_style = usual_layers(network)
+        content_layer = usual_content if content_layer is None else content_layer
+        style_weights = usual_style if style_weights is None else style_weights
         self.settings: dict[str, Any] = {
+            "network": network,
             "alpha": alpha,
             "beta": beta,
             "optimizer": optimizer,
             "lr": lr,
             "tv_weight": tv_weight,
-            "content_layer": content_layer,
+            "content_layer": _plain(content_layer),
             "style_weights": dict(style_weights),
             "colours": colours,
             "seed": seed,
@@ -154,10 +171,11 @@ class StyleTransfer:
         ]
         if model is None:
             # As deep as any of the usual layers, so that another can be chosen on the way.
-            usual = [content_layer, *style_weights, *losses.STYLE_WEIGHTS]
-            model = backbones.vgg19(
-                weights,
-                until=max(usual, key=backbones.layer_index),
+            needed = [*weights_of(content_layer), *style_weights, *usual_style]
+            model = backbones.load_backbone(
+                network,
+                weights=weights,
+                until=max(needed, key=lambda name: backbones.layer_index(name, network)),
                 pooling=pooling,
                 device=place,
                 seed=seed,
@@ -251,6 +269,8 @@ class StyleTransfer:
                 f"{', '.join(sorted(unknown))} cannot be changed on the way; start another "
                 f"StyleTransfer, or change one of {', '.join((*_OBJECTIVE, *_OPTIMIZER))}, colours."
             )
+        if "content_layer" in settings:
+            settings["content_layer"] = _plain(settings["content_layer"])
         wanted = self.settings | settings
         _check(wanted)
         self.objective.change(wanted["content_layer"], wanted["style_weights"])
@@ -457,6 +477,7 @@ class StyleTransfer:
         pictures, settings, history, sources = runs.read_state(path)
         try:
             shares = settings.pop("shares")
+            settings.setdefault("network", "vgg19")  # runs from before there were others
             kept = {name: settings[name] for name in (*_OBJECTIVE, *_OPTIMIZER, *_KEPT)}
             transfer = cls(
                 pictures["content"],
@@ -620,6 +641,9 @@ def _check(settings: Mapping[str, Any]) -> None:
     if settings["colours"] not in COLOURS:
         raise NstError(f"colours is {settings['colours']!r}; choose {' or '.join(COLOURS)}.")
     weights = {f"the style weight of {k}": v for k, v in settings["style_weights"].items()}
+    if isinstance(settings["content_layer"], Mapping):
+        content = settings["content_layer"].items()
+        weights |= {f"the content weight of {layer}": weight for layer, weight in content}
     positive = {name: settings[name] for name in ("alpha", "beta", "tv_weight")} | weights
     for name, value in positive.items():
         if not (math.isfinite(value) and value >= 0):
@@ -627,6 +651,22 @@ def _check(settings: Mapping[str, Any]) -> None:
     rate = settings["lr"]
     if rate is not None and not (math.isfinite(rate) and rate > 0):
         raise NstError(f"lr is {rate!r}; it must be a number above 0.")
+
+
+def usual_layers(network: str = "vgg19") -> tuple[str, dict[str, float]]:
+    """Return the usual content layer of a network, and its style layers with their weights.
+
+    Raises:
+        NstError: there is no such network.
+    """
+    backbones.layer_names(network)  # refuses what is no network
+    if network == "resnet50":
+        return RESNET_CONTENT_LAYER, dict(RESNET_STYLE_WEIGHTS)
+    return losses.CONTENT_LAYER, dict(losses.STYLE_WEIGHTS)
+
+
+def _plain(content_layer: str | Mapping[str, float]) -> str | dict[str, float]:
+    return dict(content_layer) if isinstance(content_layer, Mapping) else content_layer
 
 
 def _device_of(model: nn.Module) -> torch.device:

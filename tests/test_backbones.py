@@ -14,9 +14,14 @@ from nst_helpers.backbones import (
     extract_features,
     layer_index,
     layer_name,
+    layer_names,
     load_backbone,
+    network_name,
     normalize,
+    resnet50,
     small_vgg19,
+    usual_name,
+    vgg16,
     vgg19,
 )
 from nst_helpers.errors import NstError, WeightsError
@@ -122,11 +127,25 @@ def test_the_environment_chooses_weights(monkeypatch):
     assert vgg19(until=0, device="cpu").weights_name == "random"
     with pytest.raises(WeightsError, match=r"'vgg'.*auto, gatys, torchvision, random\.$"):
         vgg19("vgg")
+    with pytest.raises(WeightsError, match=r"'gatys'.*VGG-16; .*auto, torchvision, random\.$"):
+        vgg16("gatys")
+
+
+def test_weights_that_the_environment_means_for_another_network_are_not_asked_for(monkeypatch):
+    monkeypatch.setenv("NST_WEIGHTS", "gatys")
+    asked = []
+    monkeypatch.setattr(backbones, "load_weights", lambda name, **_: asked.append(name) or {})
+    with pytest.raises(KeyError):
+        vgg16(until=0, device="cpu")
+    assert asked == ["vgg16"]
+    monkeypatch.setenv("NST_WEIGHTS", "magic")
+    with pytest.raises(WeightsError, match="'magic'"):
+        vgg16(until=0, device="cpu")
 
 
 def test_backbones_are_built_by_name():
     assert len(load_backbone("vgg19", weights="random", until=4, device="cpu")) == 5
-    with pytest.raises(NstError, match=r"'alexnet'.*vgg19\.$"):
+    with pytest.raises(NstError, match=r"'alexnet'.*vgg19, vgg16, resnet50\.$"):
         load_backbone("alexnet")
 
 
@@ -174,3 +193,155 @@ def test_real_weights_tell_a_photograph_from_noise():
     relus = [layer_name(index) for index, m in enumerate(model) if isinstance(m, nn.ReLU)]
     means = [float(f.mean()) for f in extract_features(image, model, relus).values()]
     assert all(0.3 < mean < 3 for mean in means), means
+
+
+# --- VGG-16 and ResNet-50 -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def resnet():
+    """Random, and cut where the second stage has had one block."""
+    return resnet50("random", until="layer2.0.bn3", device="cpu")
+
+
+def _features_by_torchvision(image, state, until):
+    """What torchvision's own ResNet gives at each node, recorded by torch.fx."""
+    from torchvision.models.feature_extraction import create_feature_extractor
+
+    model = torchvision.models.resnet50()
+    model.load_state_dict(state, strict=False)
+    names = layer_names("resnet50")[: backbones.layer_index(until, "resnet50") + 1]
+    for module in model.modules():
+        if isinstance(module, nn.ReLU):
+            module.inplace = False
+    return create_feature_extractor(model.eval(), list(names))(image)
+
+
+def test_vgg16_is_torchvisions_one_for_one():
+    with torch.device("meta"):
+        expected = torchvision.models.vgg16(weights=None).features
+    ours = vgg16("random", device="cpu")
+    assert [_shape_of(module) for module in ours] == [_shape_of(module) for module in expected]
+    kinds = {"conv": nn.Conv2d, "relu": nn.ReLU, "pool": nn.MaxPool2d}
+    for index, module in enumerate(ours):
+        assert isinstance(module, kinds[layer_name(index, "vgg16")[:4]])
+    assert [layer_index(f"conv{n}_1", ours) for n in (1, 2, 3, 4, 5)] == [0, 5, 10, 17, 24]
+    assert (network_name(ours), network_name(small_vgg19())) == ("vgg16", "vgg19")
+
+
+def test_a_cut_network_is_still_known():
+    ours = vgg16("random", until="conv4_2", device="cpu")
+    assert layer_names(ours) == backbones.LAYERS["vgg16"][:20]
+    assert layer_names(ours[:18])[-1] == "conv4_1"
+    with pytest.raises(LayerError, match=r"'conv5_1'.*cut after 'conv4_2'"):
+        extract_features(torch.randn(1, 3, 16, 16), ours, ["conv5_1"])
+    with pytest.raises(LayerError, match=r"^VGG-16 has no layer 'conv3_4'; .*relu5_3"):
+        layer_index("conv3_4", ours)
+
+
+def test_a_resnets_layers_are_those_torchvision_computes(resnet):
+    from torchvision.models.feature_extraction import get_graph_node_names
+
+    with torch.device("meta"):
+        _, nodes = get_graph_node_names(torchvision.models.resnet50().eval())
+    assert layer_names("resnet50") == tuple(nodes[1:-3])  # without input, pool, flatten, classifier
+    image = torch.randn(1, 3, 40, 56, generator=torch.Generator().manual_seed(0))
+    expected = _features_by_torchvision(image, resnet.state_dict(), "layer2.0.relu_2")
+    found = extract_features(image, resnet, expected)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert (found["layer1.0.bn3"] < 0).any()  # neither the sum nor a ReLU has overwritten it
+
+
+def test_a_resnet_is_cut_after_the_block_that_is_needed(resnet):
+    assert layer_names(resnet)[-1] == "layer2.0.relu_2"
+    assert sum(1 for _ in resnet.layer2) == 1
+    assert (len(resnet.layer3), len(resnet.layer4)) == (0, 0)
+    with pytest.raises(LayerError, match=r"'res3b'.*cut after 'layer2\.0\.relu_2'; .*'res3b'"):
+        extract_features(torch.randn(1, 3, 32, 32), resnet, ["conv1", "res3b"])
+    assert layer_names(resnet50("random", until="conv1", device="cpu"))[-1] == "maxpool"
+    assert not resnet.training
+    assert not any(parameter.requires_grad for parameter in resnet.parameters())
+    assert network_name(resnet) == "resnet50"
+
+
+@pytest.mark.parametrize(
+    ("network", "theirs", "ours"),
+    [
+        ("vgg19", "block4_conv2", "conv4_2"),
+        ("vgg16", "block5_conv3", "conv5_3"),
+        ("vgg19", "block1_pool", "pool1"),
+        ("vgg19", "block4_conv", "block4_conv"),
+        ("resnet50", "conv1", "conv1"),
+        ("resnet50", "bn_conv1", "bn1"),
+        ("resnet50", "pool1", "maxpool"),
+        ("resnet50", "res2a_branch2a", "layer1.0.conv1"),
+        ("resnet50", "res2a_branch2a_relu", "layer1.0.relu"),
+        ("resnet50", "bn2a_branch2c", "layer1.0.bn3"),
+        ("resnet50", "bn2a_branch1", "layer1.0.downsample.1"),
+        ("resnet50", "res2c", "layer1.2.add"),
+        ("resnet50", "res3b_branch2b_relu", "layer2.1.relu_1"),
+        ("resnet50", "res4f_relu", "layer3.5.relu_2"),
+        ("resnet50", "bn5c_branch2b", "layer4.2.bn2"),
+    ],
+)
+def test_keras_and_caffe_names_are_understood(network, theirs, ours):
+    assert usual_name(theirs, network) == ours
+    if ours in layer_names(network):
+        assert layer_name(layer_index(theirs, network), network) == ours
+
+
+def test_other_peoples_names_come_back_as_they_were_given():
+    image = torch.randn(1, 3, 32, 32)
+    found = extract_features(image, small_vgg19(), ["block2_conv1", "conv2_1", "conv1_1"])
+    assert list(found) == ["block2_conv1", "conv2_1", "conv1_1"]
+    assert torch.equal(found["block2_conv1"], found["conv2_1"])
+
+
+@pytest.mark.parametrize("name", ["bn2d_branch2a", "bn3b_branch1", "res6a", "layer1.0.relu_3"])
+def test_a_layer_that_no_resnet50_has_is_one_sentence(name):
+    with pytest.raises(LayerError, match=r"^ResNet-50 has no layer .*res5c_relu\.$"):
+        layer_index(name, "resnet50")
+
+
+def test_a_resnets_weights_are_torchvisions_or_random_and_say_which(monkeypatch):
+    def unreachable(name, **_):
+        raise WeightsError(f"{name} cannot be had.")
+
+    random = resnet50("random", until="layer1.0.conv1", device="cpu", seed=3)
+    assert random.weights_name == "random"
+    state = {name: value + 1 for name, value in random.state_dict().items() if "num_" not in name}
+    monkeypatch.setattr(backbones, "load_weights", lambda name, **_: {"resnet50": state}[name])
+    loaded = resnet50(until="layer1.0.conv1", device="cpu")
+    assert loaded.weights_name == "torchvision"
+    assert torch.equal(loaded.conv1.weight, random.conv1.weight + 1)
+    monkeypatch.setattr(backbones, "load_weights", unreachable)
+    fallen_back = resnet50(until="layer1.0.conv1", device="cpu", seed=3)
+    assert fallen_back.weights_name == "random"
+    assert torch.equal(fallen_back.conv1.weight, random.conv1.weight)
+    with pytest.raises(WeightsError, match="cannot be had"):
+        resnet50("torchvision", until="conv1", device="cpu")
+
+
+def test_a_resnet_pools_as_asked():
+    averaging = resnet50("random", until="maxpool", pooling="average", device="cpu")
+    assert isinstance(averaging.maxpool, nn.AvgPool2d)
+    image = torch.randn(1, 3, 33, 48)
+    assert extract_features(image, averaging, ["pool1"])["pool1"].shape == (1, 64, 9, 12)
+
+
+def test_real_vgg16_knows_what_it_sees():
+    """Castle, animal and painting look unlike to it, as they do to no random network."""
+    from nst_helpers.images import load_image
+
+    names = ["neuschwanstein", "red-panda", "starry-night"]
+    pictures = [normalize(load_image(name, size=(96, 96))) for name in names]
+
+    def unlike(model):
+        maps = [extract_features(p, model, ["relu5_1"])["relu5_1"] for p in pictures]
+        means = torch.stack([feature.mean((0, 2, 3)) for feature in maps])
+        return nn.functional.cosine_similarity(means[:1], means[1:]).tolist()
+
+    model = vgg16("torchvision", until="relu5_1", device="cpu")
+    assert model.weights_name == "torchvision"
+    assert max(unlike(model)) < 0.8
+    assert min(unlike(vgg16("random", until="relu5_1", device="cpu"))) > 0.9

@@ -72,6 +72,7 @@ def test_several_styles_can_be_named(tmp_path, capfd):
         (["stylize", CASTLE, NIGHT, "-o", "OUT.xyz"], "xyz"),
         (["stylize", CASTLE, NIGHT, "-o", "OUT.png", "--device", "toaster"], "toaster"),
         (["stylize", CASTLE, NIGHT, "-o", "OUT.png", "--weights", "magic"], "magic"),
+        (["stylize", CASTLE, NIGHT, "-o", "OUT.png", "--network", "alexnet"], "resnet50"),
     ],
 )
 def test_an_error_is_one_sentence_and_status_1(arguments, words, tmp_path, monkeypatch, capfd):

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from nst_helpers import losses
-from nst_helpers.backbones import LayerError, extract_features, small_vgg19
+from nst_helpers.backbones import LayerError, extract_features, resnet50, small_vgg19
+from nst_helpers.errors import NstError
 from nst_helpers.objective import LayerStyleLoss, Objective
 
 
@@ -148,3 +149,90 @@ def test_an_own_style_loss_gets_features_grams_and_weights():
     ours = Objective(CONTENT, [(STYLE, 1.0)], model)(pixels)[1]
     own = Objective(CONTENT, [(STYLE, 1.0)], model, functions={"style_loss": style_loss})(pixels)[1]
     assert float(own) == pytest.approx(7 * float(ours), rel=1e-4)
+
+
+# --- several content layers, other networks -------------------------------------------------------
+
+RESNET_CONTENT = {"layer1.0.bn3": 0.5, "res2b_relu": 2.0}
+RESNET_STYLE = {"conv1": 1.0, "bn1": 0.3, "layer1.0.add": 0.2, "layer2.0.relu_2": 0.1}
+
+
+@pytest.fixture(scope="module")
+def resnet():
+    return resnet50("random", until="layer2.0.relu_2", device="cpu")
+
+
+def _plain_of(pixels, model, content_weights, style_weights):
+    """The sums as they are defined, by the lessons' functions, on a network left as it is."""
+    features = extract_features(pixels, model, {*content_weights, *style_weights})
+    kept = extract_features(CONTENT, model, content_weights)
+    content = sum(w * losses.content_loss(features[n], kept[n]) for n, w in content_weights.items())
+    scale = POSITIONS / STYLE[0, 0].numel()
+    grams = {
+        name: scale * losses.gram_matrix(feature)
+        for name, feature in extract_features(STYLE, model, style_weights).items()
+    }
+    return content, losses.style_loss(features, grams, style_weights)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_several_content_layers_are_a_weighted_sum(own):
+    model, layers = small_vgg19(), {"conv4_2": 1.0, "block5_conv2": 0.25, "relu3_1": 3.0}
+    functions = {"content_loss": losses.content_loss} if own else None
+    objective = Objective(
+        CONTENT,
+        [(STYLE, 1.0)],
+        model,
+        content_layer={**layers, "conv1_1": 0.0},
+        functions=functions,
+    )
+    assert set(objective.content) == set(layers)  # nothing is computed for a weight of 0
+    pixels = _noise(4, *CONTENT.shape).requires_grad_()
+    ours, plain = objective(pixels), _plain_of(pixels, model, layers, losses.STYLE_WEIGHTS)
+    assert float(ours[0].detach()) == pytest.approx(float(plain[0].detach()), rel=1e-4)
+    expected = _gradient(*plain, pixels)
+    assert torch.allclose(_gradient(*ours, pixels), expected, rtol=1e-3, atol=1e-4 * expected.std())
+
+
+def test_content_layers_change_on_the_way_and_are_never_none():
+    objective = Objective(CONTENT, [(STYLE, 1.0)], small_vgg19(), content_layer={"conv3_2": 1.0})
+    pixels = _noise(4, *CONTENT.shape)
+    first = objective(pixels)
+    objective.change({"conv3_2": 1.0, "conv4_2": 1.0}, losses.STYLE_WEIGHTS)
+    assert float(objective(pixels)[0]) > float(first[0])
+    objective.change("conv3_2", losses.STYLE_WEIGHTS)
+    assert float(objective(pixels)[0]) == float(first[0])
+    with pytest.raises(NstError, match="name a layer"):
+        objective.change({"conv3_2": 0.0}, losses.STYLE_WEIGHTS)
+
+
+def test_a_resnets_losses_and_gradient_are_the_formulas(resnet):
+    objective = Objective(
+        CONTENT, [(STYLE, 1.0)], resnet, content_layer=RESNET_CONTENT, style_weights=RESNET_STYLE
+    )
+    # Layers that are asked for keep their values, and all other ReLUs save memory.
+    network = objective.network
+    assert [network.relu.inplace, network.layer1[0].relu.inplace] == [False, False]
+    assert network.layer1[1].relu.inplace
+    pixels = _noise(4, *CONTENT.shape).requires_grad_()
+    ours, plain = objective(pixels), _plain_of(pixels, resnet, RESNET_CONTENT, RESNET_STYLE)
+    found, expected = ([float(v.detach()) for v in pair] for pair in (ours, plain))
+    assert found == pytest.approx(expected, rel=1e-4)
+    expected = _gradient(*plain, pixels)
+    assert torch.allclose(_gradient(*ours, pixels), expected, rtol=1e-3, atol=1e-4 * expected.std())
+
+
+def test_a_resnet_in_bfloat16_comes_close_and_is_not_changed(resnet):
+    before = {name: value.clone() for name, value in resnet.state_dict().items()}
+    layers = {"content_layer": RESNET_CONTENT, "style_weights": RESNET_STYLE}
+    pixels = _noise(4, *CONTENT.shape).requires_grad_()
+    exact = Objective(CONTENT, [(STYLE, 1.0)], resnet, **layers)(pixels)
+    objective = Objective(CONTENT, [(STYLE, 1.0)], resnet, precision=torch.bfloat16, **layers)
+    rounded = objective(pixels)
+    rounded[1].backward()
+    assert objective.network.conv1.weight.dtype == torch.bfloat16
+    assert objective.network.bn1.running_var.dtype == torch.float32
+    assert [float(v.detach()) for v in rounded] == pytest.approx(
+        [float(v.detach()) for v in exact], rel=0.03
+    )
+    assert all(torch.equal(before[name], value) for name, value in resnet.state_dict().items())

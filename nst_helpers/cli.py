@@ -12,7 +12,7 @@ import platform
 import shutil
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_stylize(commands)
     _add_resume(commands)
+    _add_train(commands)
     _add_weights(commands)
     _add_grade(commands)
     _add_sweep(commands)
@@ -163,6 +164,115 @@ def _saved(result: Any, output: Path) -> int:
             f"best picture before that; try a smaller rate, alpha or beta."
         )
     return 0
+
+
+def _add_train(commands: argparse._SubParsersAction) -> None:
+    train = commands.add_parser(
+        "train", help="train a network that paints any photograph in one pass"
+    )
+    train.add_argument("style", metavar="STYLE", nargs="*", help="pictures to paint like")
+    train.add_argument(
+        "-o", "--output", required=True, type=Path, metavar="OUT", help="a .safetensors file"
+    )
+    train.add_argument("--photos", metavar="FOLDER", help="photographs; else the shipped ones")
+    train.add_argument("--hold-out", metavar="PHOTO", help="leave it out, and show it painted")
+    train.add_argument("--size", type=_number(int, 32), help="side of the crops in pixels")
+    train.add_argument("--style-size", type=_number(int, 32), help="larger: larger brush strokes")
+    train.add_argument("--steps", type=_number(int, 1), help="in all, those of a resumed run too")
+    train.add_argument("--batch", type=_number(int, 1), help="crops in a step")
+    train.add_argument("--alpha", type=_number(float, 0), help="content weight")
+    train.add_argument("--beta", type=_number(float, 0), help="style weight at this size of crops")
+    train.add_argument("--tv", type=_number(float, 0), help="total variation weight")
+    train.add_argument("--content-layer", metavar="LAYER", help="conv4_2 and the like")
+    train.add_argument(
+        "--channels", type=_number(int, 1), nargs=3, help="at full, half and quarter width"
+    )
+    train.add_argument("--lr", type=_number(float, 0), help="Adam's rate at the beginning")
+    train.add_argument("--copy-steps", type=_number(int, 0), help="to learn to copy, beforehand")
+    train.add_argument("--every", type=_number(int, 1), default=250, help="steps of a snapshot")
+    train.add_argument("--resume", action="store_true", help="go on with the training of OUT")
+    train.add_argument("--workers", type=_number(int, 0), help="processes that read photographs")
+    train.add_argument("--device", help="cpu, cuda, mps, xpu; the best there is if not given")
+    train.add_argument("--weights", help="auto, gatys, torchvision or random")
+    train.add_argument("--seed", type=int)
+    train.set_defaults(run=_train)
+
+
+# The options of nst train by the arguments of Training they are; the second kind may be given to a
+# training that is resumed, too.
+_AT_FIRST = {
+    "hold_out": "held_out",
+    "size": "size",
+    "style_size": "style_size",
+    "batch": "batch",
+    "alpha": "alpha",
+    "beta": "beta",
+    "tv": "tv_weight",
+    "content_layer": "content_layer",
+    "channels": "channels",
+    "lr": "lr",
+    "copy_steps": "copy_steps",
+    "seed": "seed",
+}
+_AT_ANY_TIME = {name: name for name in ("steps", "workers", "device", "weights")}
+
+
+def _train(options: argparse.Namespace) -> int:
+    from nst_helpers.trained import checked_name
+
+    output = checked_name(options.output)  # before hours of work, not after
+    training = _resumed(options, output) if options.resume else _begun(options, output)
+    trained = training.run(output, every=options.every)
+    for notice in training.notices:
+        print(f"nst: {notice}", file=sys.stderr)
+    print(f"{output}: {', '.join(trained.names)} after {trained.settings['steps']:,} steps.")
+    if training.ended == "interrupted":
+        print(
+            f"nst: interrupted; {output} holds what was learnt so far, and --resume goes on.",
+            file=sys.stderr,
+        )
+        return 130
+    if training.ended == "diverged":
+        raise NstError(
+            f"The loss has been no number several times in a row; {output} holds the network "
+            f"before that; try a smaller rate or beta."
+        )
+    return 0
+
+
+def _begun(options: argparse.Namespace, output: Path) -> Any:
+    from nst_helpers.training import Training, run_file
+
+    if not options.style:
+        raise NstError("There is no style to train for; name a picture, or --resume a training.")
+    for path in (output, run_file(output)):
+        if path.exists():
+            raise NstError(
+                f"{path} is there already; go on with its training by --resume, or choose another "
+                f"output."
+            )
+    given = _given(options, _AT_FIRST | _AT_ANY_TIME)
+    return Training(options.style, options.photos, **given)
+
+
+def _resumed(options: argparse.Namespace, output: Path) -> Any:
+    from nst_helpers.training import Training, run_file
+
+    settled = ["STYLE"] * bool(options.style)
+    given = _given(options, {name: name for name in _AT_FIRST})
+    settled += [f"--{name.replace('_', '-')}" for name in given]
+    if settled:
+        raise NstError(
+            f"A training goes on with its own settings, so {', '.join(settled)} cannot be given "
+            f"with --resume; leave that out, or start another training."
+        )
+    return Training.load(run_file(output), options.photos, **_given(options, _AT_ANY_TIME))
+
+
+def _given(options: argparse.Namespace, names: Mapping[str, str]) -> dict[str, Any]:
+    """Return the options that were given, by the names that ``Training`` has for them."""
+    values = {theirs: getattr(options, ours) for ours, theirs in names.items()}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _add_weights(commands: argparse._SubParsersAction) -> None:

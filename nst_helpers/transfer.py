@@ -52,7 +52,7 @@ _OBJECTIVE = ("alpha", "beta", "tv_weight", "style_weights", "content_layer")
 _OPTIMIZER = ("optimizer", "lr")
 _KEPT = ("network", "colours", "seed", "pooling", "precision")
 # A residual network is usually compared where its stages end, after the sum and its ReLU (Wang, Li
-# and Vasconcelos 2021, section 3).
+# and Vasconcelos 2021).
 RESNET_CONTENT_LAYER = "layer3.5.relu_2"
 RESNET_STYLE_WEIGHTS = dict.fromkeys(
     ("layer1.2.relu_2", "layer2.3.relu_2", "layer3.5.relu_2", "layer4.2.relu_2"), 1.0

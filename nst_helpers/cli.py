@@ -1,4 +1,4 @@
-"""The command line: ``nst stylize``, ``resume``, ``weights``, ``grade`` and ``doctor``.
+"""The command line: ``nst stylize``, ``recipes``, ``resume``, ``weights`` and others.
 
 Exit status 0 means success, 1 an error told in one sentence, 2 a wrong call, 130 an interrupt.
 """
@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="nst", description="Neural style transfer.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_stylize(commands)
+    _add_recipes(commands)
     _add_resume(commands)
     _add_train(commands)
     _add_weights(commands)
@@ -66,8 +67,19 @@ def _number(kind: type, lowest: float) -> Callable[[str], float]:
     return number
 
 
+class _Given(argparse.Action):
+    """Stores an option, and that it was given: a recipe is overridden by nothing else."""
+
+    def __call__(
+        self, parser: Any, namespace: argparse.Namespace, values: Any, option: Any = None
+    ) -> None:
+        setattr(namespace, self.dest, values)
+        namespace.given = {**getattr(namespace, "given", {}), self.dest: values}
+
+
 def _add_stylize(commands: argparse._SubParsersAction) -> None:
     stylize = commands.add_parser("stylize", help="paint one picture in the style of another")
+    stylize.register("action", None, _Given)
     stylize.add_argument("content", metavar="CONTENT", help="path, URL or shipped picture's name")
     stylize.add_argument(
         "style", metavar="STYLE", nargs="+", help="the same; several styles are mixed"
@@ -95,6 +107,7 @@ def _add_stylize(commands: argparse._SubParsersAction) -> None:
     stylize.add_argument("--network", default="vgg19", help="vgg19, vgg16 or resnet50")
     stylize.add_argument("--weights", help="auto, gatys, torchvision or random")
     stylize.add_argument("--seed", type=int, default=0)
+    stylize.add_argument("--recipe", metavar="NAME", help="a published setting; see nst recipes")
     stylize.set_defaults(run=_stylize)
 
 
@@ -103,6 +116,8 @@ def _stylize(options: argparse.Namespace) -> int:
     from nst_helpers.transfer import stylize
 
     check_writable(options.output)  # before minutes of work, not after
+    if options.recipe is not None:
+        return _saved(_stylized_by_recipe(options), options.output)
     result = stylize(
         options.content,
         options.style if len(options.style) > 1 else options.style[0],
@@ -126,6 +141,68 @@ def _stylize(options: argparse.Namespace) -> int:
         every=options.every,
     )
     return _saved(result, options.output)
+
+
+# The options of nst stylize that are settings of a recipe, by the names they have there.
+_OF_A_RECIPE = {
+    "alpha": "alpha",
+    "beta": "beta",
+    "start": "start",
+    "optimizer": "optimizer",
+    "lr": "rate",
+    "tv": "tv_weight",
+    "pooling": "pooling",
+    "network": "network",
+    "steps": "steps",
+    "size": "size",
+}
+
+
+def _stylized_by_recipe(options: argparse.Namespace) -> Any:
+    """Run a recipe; what was given beside it overrides it, and that is said."""
+    from nst_helpers import recipes
+
+    recipe = recipes.load(options.recipe)
+    given = getattr(options, "given", {})
+    changes = {theirs: given[ours] for ours, theirs in _OF_A_RECIPE.items() if ours in given}
+    for name, value in changes.items():
+        said, before = recipes.readable(value), recipes.readable(getattr(recipe, name))
+        if said != before:
+            print(
+                f"nst: {name} is {said}, where recipe {recipe.name} has {before}.", file=sys.stderr
+            )
+    return recipe.changed(**changes).stylize(
+        options.content,
+        options.style if len(options.style) > 1 else options.style[0],
+        weights=options.weights,
+        device=options.device,
+        seed=options.seed,
+        style_size=options.style_size,
+        colours="content" if options.keep_colours else "style",
+        stop_early=options.stop_early,
+        folder=options.folder,
+        every=options.every,
+    )
+
+
+def _add_recipes(commands: argparse._SubParsersAction) -> None:
+    recipes = commands.add_parser("recipes", help="list the settings that --recipe knows")
+    recipes.add_argument("name", nargs="?", metavar="NAME", help="tell all of this one")
+    recipes.set_defaults(run=_recipes)
+
+
+def _recipes(options: argparse.Namespace) -> int:
+    from nst_helpers import recipes
+
+    if options.name is not None:
+        print(recipes.load(options.name))
+        return 0
+    rows = recipes.overview()
+    rows = [dict(zip(rows[0], rows[0], strict=True)), *rows]
+    widths = {column: max(len(row[column]) for row in rows) for column in rows[0]}
+    for row in rows:
+        print("  ".join(f"{row[column]:{width}}" for column, width in widths.items()).rstrip())
+    return 0
 
 
 def _add_resume(commands: argparse._SubParsersAction) -> None:

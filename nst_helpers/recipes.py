@@ -135,6 +135,11 @@ class Recipe:
     assumed: tuple[str, ...] = ()
     note: str = ""
 
+    def __str__(self) -> str:
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        shown = {name: value for name, value in fields.items() if value not in (None, "", (), {})}
+        return "\n".join(f"{name:15} {readable(value)}" for name, value in shown.items())
+
     def changed(self, **settings: Any) -> Recipe:
         """Return the recipe with other settings; a rate and a total variation are the engine's.
 
@@ -155,6 +160,7 @@ class Recipe:
             settings = {"tv_form": "mean of squares"} | settings
         recipe = dataclasses.replace(self, **settings)
         _check(recipe.name, {name: getattr(recipe, name) for name in settings})
+        _check_together(recipe)
         return recipe
 
     def begin(
@@ -257,7 +263,7 @@ class Recipe:
             every=every,
         )
 
-    def ratio(self, sizes: Mapping[str, Any], pixels: int) -> float:
+    def ratio(self, sizes: Mapping[str, Any], pixels: int, used: str | None = None) -> float:
         """Return alpha/beta in the paper's unit, see :func:`nst_helpers.losses.paper_ratio`.
 
         Several content layers count as one with the sum of their weights, at the deepest of them.
@@ -265,14 +271,26 @@ class Recipe:
         Args:
             sizes: layer -> (C, H, W) for all layers of the recipe.
             pixels: the picture's height times its width.
+            used: weights in whose activations the ratio is told, ``"gatys"`` or ``"torchvision"``;
+                with None the source's network is taken to be the paper's.
+
+        Raises:
+            RecipeError: how strongly the source's network answers is not known.
         """
+        if used not in (None, self.weights) and not _translatable(self, used):
+            raise RecipeError(
+                f"Recipe {self.name} was made for {WEIGHTS[self.weights]}, and it is not known how "
+                f"strongly that answers; leave out used={used!r}."
+            )
+        scale = strengths(self, used or self.weights)
         deepest = max(self.content_layers, key=lambda n: backbones.layer_index(n, self.network))
+        content = [weight * scale[name] ** 2 for name, weight in self.content_layers.items()]
         return losses.paper_ratio(
-            self.alpha * math.fsum(self.content_layers.values()),
+            self.alpha * math.fsum(content),
             self.beta,
             self.convention,
             sizes,
-            style_weights=self.style_layers,
+            style_weights={name: w * scale[name] ** 4 for name, w in self.style_layers.items()},
             content_layer=deepest,
             pixels=pixels,
         )
@@ -396,6 +414,17 @@ class _RecipeRun(StyleTransfer):
         if decay and self.moves % decay["every"] == 0:
             self.rate *= decay["factor"]
             self.optimizer.param_groups[0]["lr"] *= decay["factor"]
+
+
+def readable(value: Any) -> str:
+    """Return a setting of a recipe as people write it, ``1e6`` and ``conv1_1 1, conv2_1 0.75``."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {readable(part)}" for name, part in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(readable, value))
+    return short(value) if isinstance(value, float) else str(value)
 
 
 def _with_noise(picture: Tensor, seed: int) -> Tensor:

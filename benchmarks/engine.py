@@ -13,6 +13,7 @@ after the last loss, float32, ``torch.optim.LBFGS`` as it comes, 300 evaluations
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import subprocess
 import sys
@@ -241,7 +242,8 @@ def one_pass(size: int, precision: torch.dtype) -> dict[str, Any]:
         content_loss, style_loss = objective(pixels)
         (content_loss + DEFAULT_BETA * style_loss).backward()
 
-    convolutions = _convolutions_alone(objective, pixels.detach(), task.device)
+    network = copy.deepcopy(task.model).to(precision, memory_format=torch.channels_last)
+    convolutions = _convolutions_alone(network, pixels.detach(), task.device)
     return {
         "size": size,
         "precision": str(precision).removeprefix("torch."),
@@ -249,14 +251,14 @@ def one_pass(size: int, precision: torch.dtype) -> dict[str, Any]:
     }
 
 
-def _convolutions_alone(objective: Objective, pixels: Tensor, device: torch.device) -> float:
-    """Return the seconds of every convolution forward, and backward to its input, one by one."""
+def _convolutions_alone(network: nn.Sequential, pixels: Tensor, device: torch.device) -> float:
+    """Return the seconds of torch's convolutions forward, and backward to the input, one by one."""
     deepest = max(map(backbones.layer_index, losses.STYLE_WEIGHTS))
-    activation = pixels.to(objective.precision, memory_format=torch.channels_last)
+    activation = pixels.to(network[0].weight.dtype, memory_format=torch.channels_last)
     seconds = 0.0
     with torch.no_grad():
-        for module in objective.network[: deepest + 1]:
-            result = module(activation.clone() if isinstance(module, nn.ReLU) else activation)
+        for module in network[: deepest + 1]:
+            result = module(activation)
             if isinstance(module, nn.Conv2d):
                 seconds += _shortest(device, lambda m=module, a=activation: m(a))
                 seconds += _shortest(

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from nst_helpers import backbones, losses
+from nst_helpers.convolution import fast_convolutions
 from nst_helpers.errors import NstError
 
 Functions = Mapping[str, Callable[..., Any]]
@@ -144,16 +145,14 @@ class LayerStyleLoss(torch.autograd.Function):
 
         loss = mean((F^T F - A)^2) / (C M),    d loss / d F = 4 F (F^T F - A) / (C^2 C M)
 
-    Sums over thousands of products are formed in float32, whatever the activation's dtype. Source:
-    Gatys, Ecker and Bethge 2016, equations 4 and 6.
+    Source: Gatys, Ecker and Bethge 2016, equations 4 and 6.
     """
 
     @staticmethod
     def forward(context: Any, activation: Tensor, style_gram: Tensor) -> Tensor:
         """Return the loss of an activation (1, C, H, W) against a Gram matrix (C, C)."""
         features = _positions_by_channels(activation)
-        single = features.float()
-        difference = torch.addmm(style_gram, single.T, single, beta=-1)
+        difference = _gram_difference(features, style_gram)
         context.save_for_backward(features, difference)
         context.shape = activation.shape
         sizes = difference.numel() * activation.numel()
@@ -172,6 +171,21 @@ class LayerStyleLoss(torch.autograd.Function):
 def _positions_by_channels(activation: Tensor) -> Tensor:
     """Return (1, C, H, W) as (H W, C); in channels_last memory nothing is copied."""
     return activation[0].permute(1, 2, 0).flatten(0, 1)
+
+
+def _gram_difference(features: Tensor, style_gram: Tensor) -> Tensor:
+    """Return F^T F - A in float32; F is (M, C) in any dtype, A (C, C) in float32.
+
+    In bfloat16 the processor adds products up in float32 and rounds what it stores. Were that G, a
+    small difference from A would be lost. So A is taken away before: its upper digits inside the
+    product, where nothing is rounded yet, and the rest of it from what has become small.
+    """
+    if features.dtype != torch.bfloat16:
+        features = features.float()
+        return torch.addmm(style_gram, features.T, features, beta=-1)
+    upper = style_gram.bfloat16()
+    difference = torch.addmm(upper, features.T, features, beta=-1).float()
+    return difference.sub_(style_gram - upper.float())
 
 
 def weights_of(content_layer: str | Mapping[str, float]) -> dict[str, float]:
@@ -198,4 +212,4 @@ def _computing_copy(model: nn.Module, precision: torch.dtype) -> nn.Module:
         if isinstance(module, nn.BatchNorm2d):
             # Statistics of a whole data set: these few numbers keep all their digits.
             module.float().load_state_dict(model.get_submodule(name).state_dict())
-    return network
+    return fast_convolutions(network)

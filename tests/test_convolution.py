@@ -78,6 +78,13 @@ def test_other_convolutions_are_left_to_torch(options):
     assert isinstance(fast_convolutions(network)[0], nn.Conv2d)
 
 
+def test_a_convolution_that_is_watched_stays():
+    watched = small_vgg19()
+    watched[5].register_forward_hook(lambda *_: None)
+    kinds = [type(module) for module in fast_convolutions(watched)]
+    assert (kinds[0], kinds[2], kinds[5]) == (FrozenConvolution, FrozenConvolution, nn.Conv2d)
+
+
 def test_on_another_device_nothing_is_replaced():
     network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, device="meta"))
     assert isinstance(fast_convolutions(network)[0], nn.Conv2d)

@@ -79,7 +79,19 @@ def test_bfloat16_comes_close_and_sums_in_float32():
     # A Gram matrix of bfloat16 activations has more digits than bfloat16 can store.
     activation = _noise(5, 1, 4, 60, 70).bfloat16()
     gram = losses.gram_matrix(activation.double()).float()
-    assert float(LayerStyleLoss.apply(activation, gram)) < 1e-9
+    whole = float(LayerStyleLoss.apply(activation, torch.zeros_like(gram)))
+    assert float(LayerStyleLoss.apply(activation, gram)) < 1e-9 * whole
+
+
+@pytest.mark.parametrize("change", [1e-1, 1e-2, 1e-3])
+def test_in_bfloat16_a_small_difference_of_gram_matrices_keeps_its_digits(change):
+    activation = _noise(5, 1, 64, 60, 70).relu().bfloat16()
+    other = (activation.double() * (1 + change * _noise(6, *activation.shape).double())).relu()
+    gram = losses.gram_matrix(other)
+    difference = losses.gram_matrix(activation.double()) - gram
+    expected = difference.square().mean() / activation.numel()
+    found = LayerStyleLoss.apply(activation, gram.float())
+    assert float(found) == pytest.approx(float(expected), rel=0.01)
 
 
 def test_the_network_is_not_changed():

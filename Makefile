@@ -4,6 +4,7 @@
 # make demo    the explorer as a page without code, on 127.0.0.1
 # make release notebooks/ anew from solutions/
 # make bench   what is fast, as ratios
+# make studio  the studio's notebooks in full, their results kept
 # make grade-demo   a class of students graded: expected and given marks
 PYTHON ?= python3
 VENV := .venv
@@ -12,7 +13,7 @@ FIRST := notebooks/00_start_here/00_start_here.ipynb
 # Jupyter does not start as root unless told to; in a container there is often nobody else.
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root)
 
-.PHONY: setup lab test banks lint release grade-demo bench weights browser clean
+.PHONY: setup lab test banks lint release studio grade-demo bench weights browser clean
 .DEFAULT_GOAL := setup
 
 setup: $(VENV)/installed weights
@@ -61,6 +62,11 @@ release: $(VENV)/installed
 	@for lesson in solutions/*/; do \
 	  $(PY) -m nbgrader generate_assignment --force --no-db "$$(basename "$$lesson")" || exit 1; \
 	done
+
+# The studio's notebooks in full (an hour or so), their results kept beside them.
+studio: $(VENV)/installed
+	$(PY) -m benchmarks.studio
+	$(MAKE) release
 
 # A class made by a script, honest and hostile, graded as an instructor would.
 grade-demo: $(VENV)/installed

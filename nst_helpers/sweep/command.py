@@ -40,11 +40,12 @@ def sweep(
     place = (folder or Path(spec.stem)).expanduser().absolute()
     before = sum(store.read(place, job.digest) is not None for job in plan.jobs)
     print(f"{_counted(plan)}; results go to {place}", flush=True)
-    if before == len(plan.jobs):
-        print(f"All {before} were finished before; see {place / store.RESULTS}.")
-        return 0
     if before:
         print(f"{before} of them were finished before and are not run again.")
+    if before == len(plan.jobs):
+        with submit(plan, place, most=before) as running:
+            running.wait()
+        return _told(running)
     running: Sweep | None = None
     try:
         with connected(scheduler, processes) as client:

@@ -87,6 +87,8 @@ def _processes(scheduler: str, count: int) -> Iterator[subprocess.Popen]:
     """
     options = {
         "--host": "127.0.0.1",
+        # Without a dashboard there is a page all the same, and for every network.
+        "--dashboard-address": "127.0.0.1:0",
         "--nworkers": str(count),
         "--nthreads": "1",
         # The engine looks at the memory that is free itself, before it begins.
@@ -96,7 +98,7 @@ def _processes(scheduler: str, count: int) -> Iterator[subprocess.Popen]:
     }
     flat = [word for pair in options.items() for word in pair]
     started = subprocess.Popen(
-        [sys.executable, "-m", "dask", "worker", scheduler, "--no-dashboard", *flat],
+        [sys.executable, "-m", "dask", "worker", scheduler, *flat],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -36,7 +36,8 @@ DOCS = Path(__file__).parents[1] / "docs"
 PAGE = DOCS / "recipes.md"
 CONTENT, STYLE = "neuschwanstein", "starry-night"
 SIZE = 96
-MOST_STEPS = 1500
+# Recipes of more than so many steps are ended after fewer.
+MOST_STEPS, CUT = 1500, 500
 SHOWN = 192  # width of a picture on the page
 
 
@@ -94,7 +95,7 @@ def _painted(group: list[Recipe], judge: _Judge) -> Iterator[Row]:
     """Yield a row for each recipe of a group, all from one run."""
     run = group[0].begin(CONTENT, STYLE, size=SIZE, model=_network(group[0]), progress=False)
     for recipe in group:
-        steps = min(recipe.steps, MOST_STEPS)
+        steps = recipe.steps if recipe.steps <= MOST_STEPS else CUT
         run.run(steps, progress=False)
         yield _row(recipe, steps, run, judge)
 
@@ -210,8 +211,8 @@ def _introduction(minutes: float) -> Iterator[str]:
         "so a recipe with another goal is no worse for a higher number."
     )
     yield (
-        f"Recipes of more than {MOST_STEPS:,} steps were ended there. *Guarded* tells how often "
-        "the loss exploded and the engine put the best picture back. *Estimated strength* and "
+        f"Recipes of more than {MOST_STEPS:,} steps were ended after {CUT}. *Guarded* tells how "
+        "often the loss exploded and the best picture was put back. *Estimated strength* and "
         "*unknown strength* mean that the source's network is not the one that ran here, and "
         "whether it is known how strongly that one answers; if not, content and style do not "
         "weigh as in the source. *Random weights*: the network's weights could not be had, so it "

@@ -37,10 +37,12 @@ class Photographs:
     Attributes:
         paths: the files, in a fixed order.
         skipped: one line for each file that was left out, with its name and the reason.
+        held_out: the one that is not trained with, if one was to be held out.
     """
 
     paths: tuple[Path, ...]
     skipped: tuple[str, ...] = ()
+    held_out: Path | None = None
 
 
 def find_photographs(
@@ -60,8 +62,9 @@ def find_photographs(
             to be held out is not there.
     """
     files = _files(photos)
+    apart = [path for path in files if _is_called(path, held_out)]
     kept = [path for path in files if not _is_called(path, held_out)]
-    if held_out is not None and len(kept) == len(files):
+    if held_out is not None and not apart:
         raise NstError(
             f"The photograph {str(held_out)!r} that shall be held out is not among the "
             f"{len(files)} given; give the name of one of them."
@@ -75,7 +78,7 @@ def find_photographs(
             f"None of the {len(kept)} photographs given can be used{said}; give a folder of "
             f"photographs whose sides have at least {size} pixels, or a smaller size."
         )
-    return Photographs(paths, skipped)
+    return Photographs(paths, skipped, next(iter(apart), None))
 
 
 def _files(photos: Any) -> list[Path]:

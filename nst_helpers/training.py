@@ -47,20 +47,34 @@ from nst_helpers.trained import (
     painted,
     replaced,
 )
-from nst_helpers.transfer import DEFAULT_ALPHA, DEFAULT_BETA
 
 DEFAULT_SIZE = 128
 DEFAULT_STEPS = 4000
 DEFAULT_BATCH = 4
-DEFAULT_RATE = 2e-3
-# The picture size at which transfer's alpha and beta were chosen.
+DEFAULT_RATE = 1e-3
+# Chosen by looking, with crops of 96 pixels. An optimisation lowers every layer's loss a
+# thousandfold, and the lessons' weights are good for that. A network lowers them tenfold or so, and
+# with those weights the first two layers, which know colours and edges, would have all the say.
+STYLE_WEIGHTS: Mapping[str, float] = {
+    "conv1_1": 0.2,
+    "conv2_1": 0.15,
+    "conv3_1": 0.3,
+    "conv4_1": 3.0,
+}
+# Johnson et al. compare content in relu3_3 of VGG-16. A layer as deep as the lessons' says little
+# of where a line has to be, and a network that knows nothing yet needs to be told.
+CONTENT_LAYER = "conv3_3"
+DEFAULT_ALPHA = 10.0
+# At crops of this size; style losses grow with the number of positions.
 USUAL_SIZE = 256
+DEFAULT_BETA = 0.05 * (96 / USUAL_SIZE) ** 2
+DEFAULT_VARIATION = 200.0
 # At the end of a training the rate is this share of what it was at its beginning.
 LAST_RATE = 0.02
 # So many steps in a row whose loss was no number end a training.
 PATIENCE = 5
 # How a network learns to copy, before it is trained to paint.
-COPY_STEPS = 300
+COPY_STEPS = 500
 COPY_RATE = 5e-3
 _FORMAT = "nst-training-1"
 _MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -165,9 +179,8 @@ class Training:
         batch: how many crops a step sees.
         steps: how many steps the training shall have; the rate falls towards its end.
         alpha: weight of the content loss.
-        beta: weight of the style loss; None takes the weight that makes pictures of
-            ``USUAL_SIZE`` pixels look as those of :func:`nst_helpers.transfer.stylize` do with its
-            own default: style losses grow with the number of positions.
+        beta: weight of the style loss; None takes ``DEFAULT_BETA`` times the number by which
+            crops of ``USUAL_SIZE`` pixels have more positions: style losses grow with them.
         tv_weight: weight of the total variation, which smooths.
         content_layer: the layer content is compared in.
         style_weights: layer name -> weight of its style loss.
@@ -212,9 +225,9 @@ class Training:
         steps: int = DEFAULT_STEPS,
         alpha: float = DEFAULT_ALPHA,
         beta: float | None = None,
-        tv_weight: float = 0.0,
-        content_layer: str = losses.CONTENT_LAYER,
-        style_weights: Mapping[str, float] = losses.STYLE_WEIGHTS,
+        tv_weight: float = DEFAULT_VARIATION,
+        content_layer: str = CONTENT_LAYER,
+        style_weights: Mapping[str, float] = STYLE_WEIGHTS,
         channels: Sequence[int] = CHANNELS,
         blocks: int = BLOCKS,
         lr: float = DEFAULT_RATE,
@@ -251,8 +264,8 @@ class Training:
         self.style_pictures = [load_image(picture, size=style_size) for picture in pictures]
         self.photographs = find_photographs(photos, size=size, held_out=held_out)
         self.held_out = None
-        if held_out is not None:
-            self.held_out = load_image(_photograph(photos, held_out), size=USUAL_SIZE)
+        if self.photographs.held_out is not None:
+            self.held_out = load_image(self.photographs.held_out, size=USUAL_SIZE)
         self.notices = [f"A file was skipped: {line}." for line in self.photographs.skipped]
         self.crops = Crops(self.photographs, size, seed)
         self.workers = (4 if place.type == "cuda" else 0) if workers is None else workers
@@ -414,7 +427,8 @@ class Training:
 
     def trained(self) -> Trained:
         """Return the network as it is now; it stays so while the training goes on."""
-        settings = self.settings | {"steps": len(self.history)}
+        seconds = self.history[-1].seconds if self.history else 0.0
+        settings = self.settings | {"steps": len(self.history), "seconds": round(seconds, 1)}
         return Trained(frozen_copy(self.network), self.styles, settings)
 
     def preview(self) -> Tensor | None:
@@ -571,12 +585,6 @@ def _named(pictures: Sequence[Any]) -> tuple[Style, ...]:
             )
         styles.append(Style(name, name_of(picture, record, "style"), record is not None))
     return tuple(styles)
-
-
-def _photograph(photos: Any, name: str) -> Path:
-    """Return the photograph that is held out."""
-    every = find_photographs(photos, size=1).paths
-    return next(path for path in every if name in (str(path), path.name, path.stem))
 
 
 def _fresh_network(styles: int, channels: Sequence[int], blocks: int, seed: int) -> ImageTransform:

@@ -31,6 +31,7 @@ def _can_be_packed(module: nn.Conv2d) -> bool:
     height, width = module.kernel_size
     return (
         module.weight.device.type == "cpu"
+        and module.weight.dtype in (torch.float32, torch.bfloat16)
         and torch.backends.mkldnn.is_available()
         and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
         and height == width

@@ -85,6 +85,7 @@ def test_a_convolution_that_is_watched_stays():
     assert (kinds[0], kinds[2], kinds[5]) == (FrozenConvolution, FrozenConvolution, nn.Conv2d)
 
 
-def test_on_another_device_nothing_is_replaced():
-    network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, device="meta"))
+@pytest.mark.parametrize("where", [{"device": "meta"}, {"dtype": torch.float64}], ids=str)
+def test_on_another_device_and_in_another_precision_nothing_is_replaced(where):
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, **where))
     assert isinstance(fast_convolutions(network)[0], nn.Conv2d)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import logging
 import os
 import subprocess
@@ -104,10 +106,13 @@ def _processes(scheduler: str, count: int) -> Iterator[subprocess.Popen]:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+    end = functools.partial(_end, started)
+    atexit.register(end)  # should the program end before the sweep
     try:
         yield started
     finally:
-        _end(started)
+        end()
+        atexit.unregister(end)
 
 
 def _wait_for_one(client: Client, started: subprocess.Popen) -> None:

@@ -298,10 +298,10 @@ class Recipe:
     def _model(
         self, weights: str | None, device: str | torch.device | None, seed: int, progress: bool
     ) -> nn.Module:
-        stored = backbones.WEIGHTS[self.network].get(self.weights)
-        chosen = os.environ.get(backbones.WEIGHTS_VARIABLE)
-        if weights is None and not chosen and stored and verify_weights(stored):
-            weights = self.weights
+        if weights is None and not os.environ.get(backbones.WEIGHTS_VARIABLE):
+            # Nothing is fetched for a recipe's sake: half a gigabyte would come as a surprise.
+            stored = backbones.WEIGHTS[self.network].get(self.weights)
+            weights = self.weights if stored and verify_weights(stored) else None
         layers = {*self.content_layers, *self.style_layers}
         return backbones.load_backbone(
             self.network,

@@ -70,11 +70,13 @@ def test_a_network_says_the_same_with_them():
         {"padding": 1, "dilation": 2},
         {"padding": 1, "padding_mode": "reflect"},
         {"padding": "same"},
+        {"kernel": 1},
     ],
     ids=str,
 )
 def test_other_convolutions_are_left_to_torch(options):
-    network = nn.Sequential(_convolution(4, 4, 3, torch.float32, **options))
+    kernel = {"kernel": 3} | options
+    network = nn.Sequential(_convolution(4, 4, dtype=torch.float32, **kernel))
     assert isinstance(fast_convolutions(network)[0], nn.Conv2d)
 
 

@@ -440,8 +440,6 @@ def _check_value(key: str, value: Any, resolver: _Resolver) -> None:
     if key in _CHECKS:
         _CHECKS[key](value, resolver)
         return
-    if key in _WHOLE and not (value is None or _is_whole(value)):
-        raise SweepError("it must be a whole number.")
     if isinstance(value, bool):
         raise SweepError("it must not be true or false.")
     options: dict[str, Any] = {"content": _GREY, "style": _GREY, "precision": "float32"}
@@ -464,12 +462,21 @@ def _check_start(value: Any, resolver: _Resolver) -> None:
 
 
 def _check_layers(value: Any, _: _Resolver) -> None:
-    weights = value if isinstance(value, dict) else {value: 1.0}
-    for name, weight in weights.items():
-        if not isinstance(name, (str, type(None))):
-            raise SweepError("it must be a layer, or layers with their weights, conv4_2: 1.")
+    if value is not None and not isinstance(value, dict):
+        raise SweepError("it must be layers with their weights, {conv1_1: 1, conv2_1: 0.5}.")
+    for name, weight in (value or {}).items():
         if not isinstance(weight, float) or not 0 <= weight < math.inf:
             raise SweepError(f"the weight of {name} must be a number, 0 or more.")
+
+
+def _check_layer_or_layers(value: Any, resolver: _Resolver) -> None:
+    if not isinstance(value, str):
+        _check_layers(value, resolver)
+
+
+def _check_seed(value: Any, _: _Resolver) -> None:
+    if not _is_whole(value) or abs(value) >= 2**63:
+        raise SweepError("it must be a whole number, of less than 64 bits.")
 
 
 def _check_steps(value: Any, _: _Resolver) -> None:
@@ -511,7 +518,7 @@ _CHECKS: dict[str, Callable[[Any, _Resolver], Any]] = {
     "style": lambda value, resolver: [resolver.source(each) for each in _styles(value)],
     "start": _check_start,
     "network": lambda value, _: backbones.layer_names(value),
-    "content_layer": _check_layers,
+    "content_layer": _check_layer_or_layers,
     "style_weights": _check_layers,
     "weights": lambda value, _: value is None or str(value),
     "pooling": lambda value, _: backbones.small_vgg19(pooling=value),
@@ -519,10 +526,11 @@ _CHECKS: dict[str, Callable[[Any, _Resolver], Any]] = {
     "style_size": _check_size,
     "device": _check_device,
     "precision": lambda value, _: pick_precision(torch.device("cpu"), value),
+    "seed": _check_seed,
     "steps": _check_steps,
     "stop_early": _check_share,
     "style_mix": _check_list,
-    "recipe": lambda value, _: recipes.load(value),
+    "recipe": lambda value, _: value is None or recipes.load(value),
 }
 
 
@@ -578,8 +586,10 @@ def _engine_job(
     # What is left open is settled here, so that a default and the same value written out are one.
     network = told["network"]
     content_layer, style_weights = usual_layers(network)
-    told["content_layer"] = told["content_layer"] or content_layer
-    told["style_weights"] = dict(told["style_weights"] or style_weights)
+    if told["content_layer"] is None:
+        told["content_layer"] = content_layer
+    if told["style_weights"] is None:
+        told["style_weights"] = style_weights
     _check_layers_of(network, {key: told[key] for key in _LAYERS}, places)
     _check_weights_of(network, told["weights"], places)
     told["weights"] = told["weights"] or _weights_wanted(network) or "auto"
@@ -609,7 +619,7 @@ def _recipe_job(
     given = {"steps": recipe.steps, "size": recipe.size or DEFAULT_SIZE}
     whole = defaults | given | told | {"changes": changes, "start": recipe.start}
     whole["weights"] = whole["weights"] or _weights_wanted(recipe.network)
-    return _job(chosen, whole, places, resolver, also=str(recipe))
+    return _job(chosen, whole, places, resolver, also=repr(recipe))
 
 
 def _job(

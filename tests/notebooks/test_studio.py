@@ -10,6 +10,7 @@ import inspect
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -201,9 +202,11 @@ def test_every_kept_result_is_there_whole_and_used(lesson, monkeypatch):
     made = [name for cell in cells for name in _results_named(cell, "keep")]
     again = f"make them with: python -m benchmarks.studio {lesson}"
     assert shown, f"no cell shows a kept result; wrap what is found in keep(...), and {again}"
-    assert sorted(shown) == sorted(made), (
-        f"kept and keep do not name the same: {sorted(set(shown) ^ set(made))}, or one twice"
+    assert set(shown) == set(made), (
+        f"kept and keep do not name the same results: {sorted(set(shown) ^ set(made))}"
     )
+    twice = sorted({name for name in made if made.count(name) > 1})
+    assert not twice, f"keep(...) writes {twice} twice; give each result a name of its own"
     here = studio.FOLDER.iterdir() if studio.FOLDER.is_dir() else []
     files = {path.name for path in here}
     used = {f"{name}.json" for name in shown}
@@ -236,6 +239,12 @@ def _given(call: ast.Call, name: str, parameter: str) -> bool:
     return value is not None and not (isinstance(value, ast.Constant) and not value.value)
 
 
+def _is_method(call: ast.Call) -> bool:
+    """Return whether something shows itself, ``result.show()``: it brings its caption along."""
+    owner = getattr(call.func, "value", None)
+    return owner is not None and getattr(owner, "id", "") not in ("display", "studio")
+
+
 def _defined(notebook: NotebookNode) -> set[str]:
     """Return the names of the functions a notebook writes itself."""
     trees = [ast.parse(cell.source) for cell in _code(notebook)]
@@ -249,15 +258,18 @@ def test_every_figure_and_table_has_a_caption(lesson):
     makers = set(MAKERS) - _defined(notebook)
     for cell in _code(notebook):
         for name, call in _calls(cell):
-            # A result shows itself, with the caption it has: result.show().
-            itself = name == "show" and isinstance(call.func, ast.Attribute)
-            if name not in makers or itself:
+            if name not in makers or _is_method(call):
                 continue
             wanted = ("caption", "alt") if name == "chart" else ("caption",)
             missing = [parameter for parameter in wanted if not _given(call, name, parameter)]
             assert not missing, (
                 f"cell {cell.id!r}: give {ast.unparse(call)[:60]!r} {' and '.join(missing)}"
             )
+
+
+def _is_own(path: Path) -> bool:
+    """Return whether a file is what running a notebook leaves beside it; git ignores those, too."""
+    return any(part.startswith(("my-", ".", "__")) for part in path.parts[len(SOLUTIONS.parts) :])
 
 
 @each_notebook
@@ -272,7 +284,7 @@ def test_what_students_get_is_the_same(lesson):
         {
             path.relative_to(folder / lesson).as_posix(): path.read_bytes()
             for path in sorted((folder / lesson).rglob("*"))
-            if path.is_file() and path.suffix != ".ipynb" and not path.name.startswith("my-")
+            if path.is_file() and path.suffix != ".ipynb" and not _is_own(path)
         }
         for folder in (SOLUTIONS, NOTEBOOKS)
     )

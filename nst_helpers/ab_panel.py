@@ -82,13 +82,13 @@ class BlindPanel(anywidget.AnyWidget):
         self._file = Path(file)
         self._chance = random.Random(seed)
         self._lock = threading.RLock()
-        self._number = 0  # of what is shown: an answer to anything earlier is not heard
+        self._number = 1  # of what is shown: an answer to anything earlier is not heard
         self._voter = ""
         self._waiting: list[tuple[_Pair, tuple[str, str]]] = []
         check_file(self._file)  # a file that cannot be used is told now, not at the first vote
-        super().__init__(question=question)
+        # All at once, so that the page is never without anything to show.
+        super().__init__(question=question, shown={**self._welcome(), "number": self._number})
         self.on_msg(self._hear)
-        self._welcome("")
 
     # --- from the page ----------------------------------------------------------------------------
 
@@ -111,9 +111,10 @@ class BlindPanel(anywidget.AnyWidget):
         self._voter = _plain_name(str(message["name"])) or _new_name(known)
         order = self._chance.sample(self._pairs, len(self._pairs))
         self._waiting = [(pair, self._sides(pair)) for pair in order]
-        again = self._voter in known
-        said = "You have voted before: your new votes count, the old ones are kept." * again
-        self._show_pair(f"You vote as {self._voter}. {said}")
+        said = f"You vote as {self._voter}."
+        if self._voter in known:
+            said += " You have voted before: your new votes count, the old ones are kept."
+        self._show_pair(said)
 
     def _sides(self, pair: _Pair) -> tuple[str, str]:
         left, right = self._chance.sample(sorted(pair.pictures), 2)
@@ -136,14 +137,14 @@ class BlindPanel(anywidget.AnyWidget):
         )
 
     def _next(self, message: Mapping[str, Any]) -> None:
-        self._welcome("The next person may begin.")
+        self._voter = ""
+        self._show(self._welcome())
+        self.status = "The next person may begin."
 
     # --- to the page ------------------------------------------------------------------------------
 
-    def _welcome(self, said: str) -> None:
-        self._voter = ""
-        self._show({"phase": "welcome", "pairs": len(self._pairs)})
-        self.status = said
+    def _welcome(self) -> dict[str, Any]:
+        return {"phase": "welcome", "pairs": len(self._pairs)}
 
     def _show_pair(self, said: str) -> None:
         pair, sides = self._waiting[0]
@@ -156,7 +157,7 @@ class BlindPanel(anywidget.AnyWidget):
                 "reference": pair.reference,
             }
         )
-        self.status = f"{said} {place} is shown.".strip()
+        self.status = f"{said} {place} is shown."
 
     def _show(self, what: dict[str, Any]) -> None:
         self._number += 1

@@ -43,16 +43,20 @@ function render({ model, el }) {
 
   // --- who votes ---
 
+  const start = () => {
+    send({ kind: "begin", name: name.value });
+    name.value = "";
+  };
   const name = make("input", { type: "text", id: `${id}-name`, maxlength: 40, autocomplete: "off" });
-  const begin = make("button", { type: "submit", class: "nst-ab-first" }, "Begin");
-  const hint = make("p", { class: "nst-ab-quiet" });
-  const welcome = make("form", {
-    onsubmit: (event) => {
-      event.preventDefault();
-      send({ kind: "begin", name: name.value });
-      name.value = "";
-    },
+  // JupyterLab keeps the Enter key from submitting a form, so there is none.
+  name.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.repeat) return;
+    event.preventDefault(); // the focus moves on, and the key must not press what it moves to
+    start();
   });
+  const begin = make("button", { type: "button", class: "nst-ab-first", onclick: start }, "Begin");
+  const hint = make("p", { class: "nst-ab-quiet" });
+  const welcome = make("div");
   welcome.append(
     hint,
     make("label", { for: name.id }, "Your nickname (may be left empty)"),
@@ -112,6 +116,10 @@ function render({ model, el }) {
 
   const root = make("section", { class: "nst-ab", "aria-label": "Blind comparison" });
   root.append(welcome, pair, done, status);
+  // A key that is held down would press one button after the other: that is no vote.
+  root.addEventListener("keydown", (event) => {
+    if (event.repeat && event.target.tagName === "BUTTON") event.preventDefault();
+  });
   el.append(root);
   show();
   say();

@@ -119,6 +119,7 @@ def test_a_file_of_something_else_is_left_as_it_is(tmp_path, content):
 
 
 def test_a_place_that_cannot_be_written_to_gives_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(VotesError, match=r"no folder 'nowhere' for the file 'votes\.csv'"):
         append_vote("nowhere/votes.csv", vote())
     (tmp_path / "votes.csv").mkdir()

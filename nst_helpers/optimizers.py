@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -18,6 +18,8 @@ from nst_helpers.errors import NstError
 
 FIRST_MOVE = 0.02
 HISTORY = 40
+# Of so many moves the memory is kept with a saved run: each is twice as large as the picture.
+KEPT = 10
 TINY = 1e-30
 # Cycles per pixel go up to 1/2 along each axis.
 HIGHEST = 0.5 * math.sqrt(2)
@@ -63,13 +65,44 @@ class Lbfgs(torch.optim.Optimizer):
         group = self.param_groups[0]
         pixels = group["params"][0]
         here, gradient = pixels.clone(), pixels.grad.clone()
-        if self.last is None:
-            move = -gradient * (self.first_move / gradient.abs().mean().clamp_min(TINY))
-        else:
+        if self.last is not None:
             self._remember(here - self.last[0], gradient - self.last[1])
+        if self.pairs:
             move = -self._newton(gradient)
+        else:
+            move = -gradient * (self.first_move / gradient.abs().mean().clamp_min(TINY))
         self.last = (here, gradient)
         pixels.add_(move, alpha=group["lr"])
+
+    def memory(self) -> dict[str, Tensor]:
+        """Return what :meth:`recall` needs to go on: the newest moves, and what they taught."""
+        if self.last is None:
+            return {}
+        newest = list(self.pairs)[-KEPT:]
+        moves = {"moves": [move for move, _, _ in newest], "changes": [c for _, c, _ in newest]}
+        known = {name: torch.cat(tensors) for name, tensors in moves.items() if tensors}
+        taught = {"moved": self.spectrum.moved, "answered": self.spectrum.answered}
+        return {"here": self.last[0], "gradient": self.last[1], **taught, **known}
+
+    def recall(self, memory: Mapping[str, Tensor]) -> None:
+        """Remember what another had in its :meth:`memory`.
+
+        Raises:
+            NstError: it is not the memory of a picture of this size.
+        """
+        if not memory:
+            return
+        shape = self.param_groups[0]["params"][0].shape
+        moves, changes = memory.get("moves", ()), memory.get("changes", ())
+        shapes = {memory[name].shape for name in ("here", "gradient") if name in memory}
+        if shapes != {shape} or {m.shape for m in (*moves, *changes)} - {shape[1:]}:
+            raise NstError("The memory of moves is not one of a picture of this size.")
+        for move, change in zip(moves, changes, strict=True):
+            self._remember(move.unsqueeze(0), change.unsqueeze(0))
+        self.spectrum.know(memory["moved"], memory["answered"])
+        if self.pairs:
+            self.spectrum.fit(*self.pairs[-1][:2])
+        self.last = (memory["here"], memory["gradient"])
 
     def _remember(self, move: Tensor, change: Tensor) -> None:
         curvature = _dot(move, change)
@@ -117,22 +150,28 @@ class Spectrum:
 
     def learn(self, move: Tensor, change: Tensor) -> None:
         """Take one move and the change of the gradient that came of it into the estimate."""
-        waves = self._waves(change)
-        moved, answered = self._energies(self._waves(move)), self._energies(waves)
-        self.moved.lerp_(moved / moved.sum().clamp_min(TINY), 1 - FORGETTING)
-        self.answered.lerp_(answered / answered.sum().clamp_min(TINY), 1 - FORGETTING)
-        self.gain = (self.moved / self.answered.clamp_min(TINY)).sqrt()[:, self.band]
-        # The last pair sets the scale, as in L-BFGS without a spectrum.
+        moved, answered = (self._energies(self._waves(picture)) for picture in (move, change))
+        self.know(
+            self.moved.lerp(moved / moved.sum().clamp_min(TINY), 1 - FORGETTING),
+            self.answered.lerp(answered / answered.sum().clamp_min(TINY), 1 - FORGETTING),
+        )
+        self.fit(move, change)
+
+    def know(self, moved: Tensor, answered: Tensor) -> None:
+        """Let the estimate be this ratio of energies, each (3, BANDS)."""
+        self.moved, self.answered = moved, answered
+        self.gain = (moved / answered.clamp_min(TINY)).sqrt()[:, self.band]
+
+    def fit(self, move: Tensor, change: Tensor) -> None:
+        """Let a pair set the scale, as in L-BFGS without a spectrum."""
         self.scale = 1.0
-        expected = _dot(change, self._weighed(waves)).clamp_min(TINY)
+        expected = _dot(change, self.inverse(change)).clamp_min(TINY)
         self.scale = _dot(move, change).abs() / expected
 
     def inverse(self, gradient: Tensor) -> Tensor:
         """Return the estimated inverse Hessian times the gradient, (1, 3, H, W)."""
-        return self._weighed(self._waves(gradient))
-
-    def _weighed(self, waves: Tensor) -> Tensor:
-        colours = torch.fft.irfft2(waves * (self.scale * self.gain), s=self.size)
+        waves = self._waves(gradient) * (self.scale * self.gain)
+        colours = torch.fft.irfft2(waves, s=self.size)
         return torch.einsum("ij,ihw->jhw", self.opponent, colours).unsqueeze(0)
 
     def _waves(self, picture: Tensor) -> Tensor:
@@ -147,6 +186,31 @@ class Spectrum:
 
 def _dot(first: Tensor, second: Tensor) -> Tensor:
     return first.flatten() @ second.flatten()
+
+
+def memory_of(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return what an optimiser of this module remembers of former moves, by name."""
+    if isinstance(optimizer, Lbfgs):
+        return optimizer.memory()
+    pixels = optimizer.param_groups[0]["params"][0]
+    state = optimizer.state.get(pixels, {})
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+
+
+def recall(optimizer: torch.optim.Optimizer, memory: Mapping[str, Tensor]) -> None:
+    """Let an optimiser remember what another of its kind had in :func:`memory_of`.
+
+    Raises:
+        NstError: it is not the memory of a picture of this size.
+    """
+    if isinstance(optimizer, Lbfgs):
+        optimizer.recall(memory)
+    elif memory:
+        shape = optimizer.param_groups[0]["params"][0].shape
+        if any(torch.broadcast_shapes(value.shape, shape) != shape for value in memory.values()):
+            raise NstError("The memory of moves is not one of a picture of this size.")
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": {0: dict(memory)}, "param_groups": groups})
 
 
 # Rates that suit each optimiser here: L-BFGS finds its own step, Adam's is in units of ImageNet's

@@ -92,9 +92,9 @@ def _check_tensors(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
         and tensors[name].dtype == torch.float32
         and tensors[name].dim() == 4
         and tensors[name].shape[:2] == (1, 3)
-        and bool(tensors[name].isfinite().all())
         for name in pictures
     )
+    sound = sound and all(bool(tensor.isfinite().all()) for tensor in tensors.values())
     if not sound or len({tensors[name].shape for name in pictures[:4]}) > 1:
         raise NstError(f"{path} is damaged or no saved run; start the run again.")
 

@@ -24,7 +24,7 @@ from nst_helpers.device import free_memory, pick_device, pick_precision
 from nst_helpers.errors import NstError
 from nst_helpers.images import load_image, save_image
 from nst_helpers.objective import Objective, weights_of
-from nst_helpers.optimizers import known_optimizers, make_optimizer
+from nst_helpers.optimizers import known_optimizers, make_optimizer, memory_of, recall
 from nst_helpers.result import Result, Step, best_step, name_of, short, with_shares
 
 STARTS = ("content", "style", "noise", "adain")
@@ -50,6 +50,8 @@ BYTES_OF_MEMORY = 1000
 StepHook = Callable[[int, Tensor, Step], None]
 _OBJECTIVE = ("alpha", "beta", "tv_weight", "style_weights", "content_layer")
 _OPTIMIZER = ("optimizer", "lr")
+# Begins the names of the tensors that are the optimiser's memory.
+_MEMORY = "optimizer."
 _KEPT = ("network", "colours", "seed", "pooling", "precision")
 # A residual network is usually compared where its stages end, after the sum and its ReLU (Wang, Li
 # and Vasconcelos 2021).
@@ -446,7 +448,7 @@ class StyleTransfer:
     def save(self, path: str | Path) -> Path:
         """Write the run as it is, for :meth:`load` to go on from.
 
-        L-BFGS and other optimisers begin with an empty memory when a run is taken up again.
+        The optimiser's memory of former moves is a part of it; of L-BFGS's, the newest ten moves.
 
         Raises:
             NstError: own functions are in use, which no file can hold, or it cannot be written.
@@ -459,6 +461,8 @@ class StyleTransfer:
         pictures = {"content": self.content, "first": self.first}
         pictures |= {f"style{i}": picture for i, (picture, _) in enumerate(self.styles)}
         pictures |= {"pixels": self.pixels, "best": self._best[2]}
+        memory = memory_of(self.optimizer)
+        pictures |= {f"{_MEMORY}{name}": value for name, value in memory.items()}
         settings = self.settings | {"shares": [share for _, share in self.styles]}
         return runs.write_state(path, pictures, settings, self.history, self.sources)
 
@@ -491,7 +495,10 @@ class StyleTransfer:
         told = {name: settings[name] for name in ("content", "style", "start")}
         transfer.settings |= told
         transfer.sources = sources
-        transfer._take_up(pictures, history)
+        try:
+            transfer._take_up(pictures, history)
+        except (NstError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise NstError(f"{path} is damaged or no saved run ({error}).") from None
         return transfer
 
     def _take_up(self, pictures: Mapping[str, Tensor], history: list[Step]) -> None:
@@ -505,6 +512,12 @@ class StyleTransfer:
         self.since = 0
         if self.history:
             self._best = (best.total, best.step, pictures["best"].to(self.pixels), None)
+        memory = {
+            name.removeprefix(_MEMORY): tensor.to(self.pixels.device)
+            for name, tensor in pictures.items()
+            if name.startswith(_MEMORY)
+        }
+        recall(self.optimizer, memory)
 
     def _hopeless(self) -> bool:
         """Return whether the last steps have all been taken back."""

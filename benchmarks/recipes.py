@@ -143,7 +143,7 @@ HEADINGS = (
 
 def _cells(row: Row) -> list[str]:
     recipe = row.recipe
-    alt = f"The castle painted by recipe {recipe.name}: {_look(row)}"
+    alt = _alt(recipe.name, readable(row.content), readable(row.style))
     picture = f'<img src="recipes/{recipe.name}.jpg" width="{SHOWN}" alt="{html.escape(alt)}">'
     rate = "" if recipe.rate is None else f" {short(recipe.rate)}"
     cut = f" of {recipe.steps:,}" if row.steps < recipe.steps else ""
@@ -161,13 +161,12 @@ def _cells(row: Row) -> list[str]:
     ]
 
 
-def _look(row: Row) -> str:
-    """Return in words what the judge's losses say of a picture, for people who do not see it."""
-    content = "nearly the photograph" if row.content < 2 else "still recognised"
-    content = "hard to recognise" if row.content > 25 else content
-    style = "hardly any of the painting's style" if row.style > 200 else "some of its style"
-    style = "much of the painting's style" if row.style < 20 else style
-    return f"{content}, {style}."
+def _alt(name: str, content: str, style: str) -> str:
+    """Return what is known of a picture without looking at it."""
+    return (
+        f"Neuschwanstein Castle painted in the manner of The Starry Night by recipe {name}: content "
+        f"loss {content}, style loss {style}"
+    )
 
 
 def _marks(row: Row) -> str:
@@ -183,13 +182,14 @@ def _marks(row: Row) -> str:
 
 
 def _remarks() -> Iterator[str]:
-    """Yield a line for each recipe that needs one: what was assumed, and what has to be known."""
-    for name in recipes.names():
-        recipe = recipes.load(name)
+    """Yield a line for recipes of which the same has to be known, or was assumed."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for recipe in map(recipes.load, recipes.names()):
         assumed = f"Assumed: {', '.join(recipe.assumed)}." if recipe.assumed else ""
-        said = " ".join(part for part in (recipe.note, assumed) if part)
+        alike[" ".join(part for part in (recipe.note, assumed) if part)].append(recipe.name)
+    for said, names in alike.items():
         if said:
-            yield f"- **{name}**: {said}"
+            yield f"- {', '.join(f'**{name}**' for name in names)}: {said}"
 
 
 def _introduction(minutes: float) -> Iterator[str]:

@@ -164,8 +164,8 @@ def _cells(row: Row) -> list[str]:
 def _alt(name: str, content: str, style: str) -> str:
     """Return what is known of a picture without looking at it."""
     return (
-        f"Neuschwanstein Castle painted in the manner of The Starry Night by recipe {name}: content "
-        f"loss {content}, style loss {style}"
+        f"Neuschwanstein Castle painted in the manner of The Starry Night by recipe {name}: "
+        f"content loss {content}, style loss {style}"
     )
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from nst_helpers.errors import NstError
-from nst_helpers.image_transform import ConditionalNorm, ImageTransform
+from nst_helpers.image_transform import ConditionalNorm, ImageTransform, ResidualBlock
 
 
 def _network(styles: int = 2, seed: int = 0) -> ImageTransform:
@@ -71,6 +71,17 @@ def test_a_blend_lies_between_its_styles():
         norm(maps, torch.tensor([shares])) for shares in ([1.0, 0.0], [0.0, 1.0], [0.25, 0.75])
     )
     torch.testing.assert_close(blend, 0.25 * first + 0.75 * second)
+
+
+def test_a_block_adds_to_what_went_in():
+    block, maps = ResidualBlock(1, 4), _pictures(1, 9, 8).expand(1, 3, 9, 8)
+    maps = torch.cat([maps, maps[:, :1]], dim=1)
+    block.second.norm.scale.data.zero_()
+    torch.testing.assert_close(block(maps, torch.ones(1, 1)), maps)
+    block.second.norm.scale.data.fill_(2)
+    torch.testing.assert_close(
+        (block(maps, torch.ones(1, 1)) - maps).std(), torch.tensor(2.0), rtol=0.05, atol=0
+    )
 
 
 def test_the_border_is_no_frame():

@@ -347,7 +347,7 @@ def test_the_command_trains_and_goes_on(tmp_path, capfd):
     assert main(["train", "-o", output, "--resume", "--steps", "2", "--device", "cpu"]) == 0
     assert "after 2 steps" in capfd.readouterr().out
     for wrong, words in (
-        ([*train, *FEW], "is there already"),
+        ([*train, "--steps", "1", *FEW], "is there already"),
         (["train", "-o", output, "--resume", "--lr", "1"], "--lr cannot be given"),
         (["train", "-o", str(tmp_path / "a.safetensors")], "no style"),
         (["train", "x", "-o", str(tmp_path / "a.png")], ".safetensors"),

@@ -25,6 +25,8 @@ TINY = 1e-30
 HIGHEST = 0.5 * math.sqrt(2)
 BANDS = 20
 FORGETTING = 0.9
+# Of one band, where 1 is what all together have.
+LARGEST_GAIN = 5.0
 # Luminance, red against blue, green against both: orthogonal, so the transpose is the inverse.
 OPPONENT = ((1.0, 1.0, 1.0), (1.0, 0.0, -1.0), (1.0, -2.0, 1.0))
 
@@ -160,7 +162,9 @@ class Spectrum:
     def know(self, moved: Tensor, answered: Tensor) -> None:
         """Let the estimate be this ratio of energies, each (3, BANDS)."""
         self.moved, self.answered = moved, answered
-        self.gain = (moved / answered.clamp_min(TINY)).sqrt()[:, self.band]
+        # Without a bound, noise that the loss hardly feels would grow as fast as what it feels.
+        gain = (moved / answered.clamp_min(TINY)).sqrt().clamp_max(LARGEST_GAIN)
+        self.gain = gain[:, self.band]
 
     def fit(self, move: Tensor, change: Tensor) -> None:
         """Let a pair set the scale, as in L-BFGS without a spectrum."""

@@ -229,7 +229,6 @@ def stylize_fast(
         style: the picture to paint like, or a list of them.
         strength: from 0, the content as the decoder repaints it, to 1, the style in full.
         size: bound of the long side of both pictures, in pixels; None leaves them as they are.
-        style_size: bound of the long side of the style pictures; None takes ``size``. A larger
         style_size: bound of the long side of the style pictures; None takes ``size``. It sets the
             scale of the brush strokes that are learnt from them.
         style_mix: the share of each style picture; None gives them equal shares.

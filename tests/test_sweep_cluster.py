@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -13,15 +14,20 @@ from pathlib import Path
 
 import psutil
 import pytest
-from distributed import Client
+from distributed import Client, Worker
 
 from nst_helpers import sweep
 from nst_helpers.cli import main
-from nst_helpers.sweep import SweepError, running, workers
+from nst_helpers.sweep import SweepError, command, running, workers
+from nst_helpers.sweep import folder as store
 
 pytestmark = pytest.mark.timeout(300)
-FIXED = {"content": "neuschwanstein", "style": "starry-night", "size": 32, "weights": "random"}
-LONG = 40  # steps; a second or more
+# The lowest layers alone: what a step computes matters to none of these tests.
+LAYERS = {"content_layer": "conv2_1", "style_weights": {"conv1_1": 1}}
+FIXED = {
+    "content": "neuschwanstein", "style": "starry-night", "size": 32, "weights": "random", **LAYERS
+}  # fmt: skip
+LONG = 40  # steps; half a second or more
 
 
 def _spec(vary, steps=2, **more):
@@ -81,27 +87,6 @@ def test_results_come_as_jobs_end_and_finished_ones_are_never_run_twice(client, 
     assert client.status == "running"  # somebody else's client is left open
 
 
-def test_a_job_whose_worker_is_killed_goes_on_elsewhere_and_the_others_are_untouched(
-    client, tmp_path
-):
-    with sweep.submit(_spec({"seed": [0, 1, 2]}, LONG, retries=0), tmp_path / "s", client) as runs:
-        _until(lambda: any(each.step >= 10 for each in runs.progress().running), runs)
-        victim = max(runs.progress().running, key=lambda each: each.step)
-        os.kill(victim.process, signal.SIGKILL)
-        progress = runs.wait()
-        table = runs.table().frame.set_index("seed")
-    assert (progress.finished, progress.failed, progress.retried) == (3, 0, 0)
-    hit = int(victim.label.removeprefix("seed "))
-    assert table.loc[hit, "starts"] == 2
-    assert table.loc[hit, "resumed"] >= 10
-    others = table.drop(hit)
-    assert list(others["starts"]) == [1, 1]
-    assert list(others["resumed"]) == [0, 0]
-    # All steps are in the log, those before the kill and those after it.
-    log = (tmp_path / "s" / table.loc[hit, "folder"] / "log.csv").read_text().splitlines()
-    assert [int(line.split(",")[0]) for line in log[1:]] == list(range(LONG + 1))
-
-
 def test_a_job_that_keeps_failing_is_reported_and_the_others_go_on(client, tmp_path, capfd):
     # Whether a worker has a device is known there alone; no machine has both of these.
     missing = "xpu" if sys.platform == "darwin" else "mps"
@@ -121,7 +106,7 @@ def test_a_job_that_keeps_failing_is_reported_and_the_others_go_on(client, tmp_p
 
 def test_a_sweep_that_is_stopped_leaves_snapshots_and_goes_on_from_them(client, tmp_path):
     # No snapshot but that of the stop.
-    spec = _spec({"seed": [0, 1, 2]}, 2 * LONG, every=1000)
+    spec = _spec({"seed": [0, 1, 2]}, LONG, every=1000)
     with sweep.submit(spec, tmp_path, client) as first:
         _until(lambda: [each for each in first.progress().running if each.process], first)
     assert first.progress().ended
@@ -134,30 +119,28 @@ def test_a_sweep_that_is_stopped_leaves_snapshots_and_goes_on_from_them(client, 
 
 
 @contextlib.contextmanager
-def _cluster(folder: Path) -> Iterator[tuple[str, subprocess.Popen]]:
-    """Start a scheduler and a worker as other people do; give its address and its process."""
-    dask = [sys.executable, "-m", "dask"]
-    here = ["--scheduler-file", str(folder / "scheduler.json"), "--no-dashboard"]
+def _scheduler(folder: Path) -> Iterator[tuple[Client, subprocess.Popen]]:
+    """Start a scheduler as other people do; give a client of it and its process."""
+    file = folder / "scheduler.json"
+    words = [sys.executable, "-m", "dask", "scheduler", "--scheduler-file", str(file)]
+    local = ["--no-dashboard", "--host", "127.0.0.1", "--port", "0"]
     silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    home = ["--host", "127.0.0.1"]
-    started = [subprocess.Popen([*dask, "scheduler", *here, *home, "--port", "0"], **silent)]
+    started = subprocess.Popen([*words, *local], **silent)
     try:
-        alone = ["--nthreads", "1", "--no-nanny", "--death-timeout", "60"]
-        started.append(subprocess.Popen([*dask, "worker", *here, *home, *alone], **silent))
-        with Client(scheduler_file=str(folder / "scheduler.json"), timeout=60) as client:
-            client.wait_for_workers(1, timeout=60)
-            address = client.scheduler.address
-        yield address, started[0]
+        with Client(scheduler_file=str(file), timeout=60, set_as_default=False) as client:
+            yield client, started
     finally:
-        for process in started:
-            process.kill()
-            process.wait(60)
+        started.kill()
+        started.wait(60)
 
 
 def test_when_the_scheduler_dies_a_second_run_goes_on(client, tmp_path, monkeypatch):
     monkeypatch.setattr(running, "PATIENCE_SECONDS", 0.5)
     spec, folder = _spec({"seed": [0, 1]}, 20), tmp_path / "sweep"
-    with _cluster(tmp_path) as (address, scheduler):
+    with _scheduler(tmp_path) as (other, scheduler):
+        address = other.scheduler.address
+        # In this process, where all that a job needs is loaded already.
+        other.sync(Worker, address, nthreads=1, host="127.0.0.1", dashboard_address="127.0.0.1:0")
         runs = sweep.submit(spec, folder, address)
         _until(lambda: runs.progress().done == 1, runs)
         scheduler.kill()
@@ -170,6 +153,26 @@ def test_when_the_scheduler_dies_a_second_run_goes_on(client, tmp_path, monkeypa
     assert progress.kept >= 1
     after = _written(folder)
     assert {digest: after[digest] for digest in before} == before
+
+
+def _family(started: subprocess.Popen) -> list[psutil.Process]:
+    leader = psutil.Process(started.pid)
+    return [leader, *leader.children(recursive=True)]
+
+
+@pytest.mark.parametrize("died", ["nobody", "scheduler"])
+def test_workers_end_with_the_sweep_or_with_their_scheduler(tmp_path, died):
+    with _scheduler(tmp_path) as (client, scheduler):
+        with workers._processes(client.scheduler.address, 1) as started:
+            client.wait_for_workers(1, timeout=60)
+            family = _family(started)
+            assert len(family) >= 2
+            # Ctrl-C in a terminal reaches its own session alone, and so no worker.
+            assert os.getsid(started.pid) == started.pid != os.getsid(0)
+            if died == "scheduler":  # as with the computer that began them: nobody ends them
+                scheduler.kill()
+                assert psutil.wait_procs(family, timeout=60)[1] == []
+        assert not [process for process in family if process.is_running()]
 
 
 def test_without_a_scheduler_there_is_a_sentence(tmp_path, monkeypatch, capfd):
@@ -188,46 +191,77 @@ def test_without_a_scheduler_there_is_a_sentence(tmp_path, monkeypatch, capfd):
 
 
 def test_the_command_is_stopped_by_ctrl_c_leaves_no_process_and_goes_on(client, tmp_path, capfd):
-    (tmp_path / "spec.yaml").write_text(
-        f"fixed: {{content: neuschwanstein, style: starry-night, size: 32, steps: {LONG}, "
-        f"weights: random}}\nvary: {{seed: [0, 1]}}\nevery: 5\n"
-    )
-    command = [sys.executable, "-m", "nst_helpers.cli", "sweep", "spec.yaml", "--workers", "1"]
+    spec, folder = tmp_path / "spec.yaml", tmp_path / "spec"
+    # No snapshot but that of the beginning and that of the stop.
+    spec.write_text(json.dumps(_spec({"seed": [0, 1]}, 2 * LONG, every=1000)))
+    words = [sys.executable, "-m", "nst_helpers.cli", "sweep", "spec.yaml", "--workers", "1"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    run = subprocess.Popen(command, cwd=tmp_path, start_new_session=True, **pipes)
-    snapshots = tmp_path / "spec" / "running"
+    run = subprocess.Popen(words, cwd=tmp_path, start_new_session=True, **pipes)
+    snapshots = folder / "running"
     _until(lambda: list(snapshots.glob("*/run.safetensors")) or run.poll() is not None)
-    family = psutil.Process(run.pid).children(recursive=True)
+    family = _family(run)[1:]
     os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to all of the group
     out, err = run.communicate(timeout=60)
     assert run.returncode == 130, err
-    assert f"2 jobs of {LONG} steps" in out
+    assert f"2 jobs of {2 * LONG} steps" in out
     assert "By one timed step they will take about" in out
     assert err.startswith("nst: interrupted; ")
     assert err.count("\n") == 1
     assert len(family) >= 2
     assert not [process for process in family if process.is_running()]
-    assert (tmp_path / "spec" / "results.csv").is_file()
-    before = _written(tmp_path / "spec")
-    address = client.scheduler.address
-    arguments = ["sweep", str(tmp_path / "spec.yaml"), "-o", str(tmp_path / "spec")]
-    assert main([*arguments, "--scheduler", address]) == 0
-    assert "taken up at step" in capfd.readouterr().out
-    assert before.items() <= _written(tmp_path / "spec").items()
-    assert main([*arguments, "--scheduler", address]) == 0
+    # The worker was asked to stop, and not interrupted itself: it had the time for a snapshot.
+    left = [store.step_of(folder, path.parent.name) for path in snapshots.glob("*/run.safetensors")]
+    assert len(left) == 1
+    assert left[0] > 0
+    assert (folder / "results.csv").is_file()
+    before = _written(folder)
+    arguments = ["sweep", str(spec), "-o", str(folder), "--scheduler", client.scheduler.address]
+    assert main(arguments) == 0
+    assert f"taken up at step {left[0]}" in capfd.readouterr().out
+    assert before.items() <= _written(folder).items()
+    assert main(arguments) == 0
     assert "2 of them were finished before and are not run again" in capfd.readouterr().out
 
 
 def test_many_jobs_have_to_be_meant(client, tmp_path, monkeypatch, capfd):
-    (tmp_path / "spec.yaml").write_text(
-        "fixed: {content: red-panda, style: the-scream, size: 32, weights: random}\n"
-        f"vary: {{seed: {list(range(101))}}}\n"
-    )
+    (tmp_path / "spec.yaml").write_text(json.dumps(_spec({"seed": list(range(101))}, 1)))
     arguments = ["sweep", str(tmp_path / "spec.yaml"), "-o", str(tmp_path / "o")]
     assert main([*arguments, "--scheduler", client.scheduler.address]) == 1
     out, err = capfd.readouterr()
-    assert "101 jobs of 100 steps" in out
+    assert "101 jobs of 1 steps" in out
     assert "By one timed step they will take about" in out
     assert err == "nst: These are more than 100 jobs; add --yes if they are meant.\n"
     assert list((tmp_path / "o" / "running").iterdir()) == []
     assert _written(tmp_path / "o") == {}
+    monkeypatch.setattr(command, "MANY_JOBS", 1)
+    (tmp_path / "spec.yaml").write_text(json.dumps(_spec({"seed": [0, 1]}, 1)))
+    arguments = ["sweep", str(tmp_path / "spec.yaml"), "-o", str(tmp_path / "two")]
+    arguments += ["--scheduler", client.scheduler.address]
+    assert main(arguments) == 1
+    assert "These are more than 1 jobs; add --yes" in capfd.readouterr().err
+    assert main([*arguments, "--yes"]) == 0
+    assert len(_written(tmp_path / "two")) == 2
+
+
+# The last one: a worker is started in place of the killed one, and would have to get ready.
+def test_a_job_whose_worker_is_killed_goes_on_elsewhere_and_the_others_are_untouched(
+    client, tmp_path
+):
+    with sweep.submit(_spec({"seed": [0, 1, 2]}, LONG, retries=0), tmp_path / "s", client) as runs:
+        _until(lambda: any(each.step >= 10 for each in runs.progress().running), runs)
+        # The one with most steps to go: it must not end before it is killed.
+        halfway = [each for each in runs.progress().running if each.step >= 10]
+        victim = min(halfway, key=lambda each: each.step)
+        os.kill(victim.process, signal.SIGKILL)
+        progress = runs.wait()
+        table = runs.table().frame.set_index("seed")
+    assert (progress.finished, progress.failed, progress.retried) == (3, 0, 0)
+    hit = int(victim.label.removeprefix("seed "))
+    assert table.loc[hit, "starts"] == 2
+    assert table.loc[hit, "resumed"] >= 10
+    others = table.drop(hit)
+    assert list(others["starts"]) == [1, 1]
+    assert list(others["resumed"]) == [0, 0]
+    # All steps are in the log, those before the kill and those after it.
+    log = (tmp_path / "s" / table.loc[hit, "folder"] / "log.csv").read_text().splitlines()
+    assert [int(line.split(",")[0]) for line in log[1:]] == list(range(LONG + 1))

@@ -265,7 +265,6 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
         "--channels", type=_number(int, 1), nargs=3, help="at full, half and quarter width"
     )
     train.add_argument("--lr", type=_number(float, 0), help="Adam's rate at the beginning")
-    train.add_argument("--copy-steps", type=_number(int, 0), help="to learn to copy, beforehand")
     train.add_argument("--every", type=_number(int, 1), default=250, help="steps of a snapshot")
     train.add_argument("--resume", action="store_true", help="go on with the training of OUT")
     train.add_argument("--workers", type=_number(int, 0), help="processes that read photographs")
@@ -288,7 +287,6 @@ _AT_FIRST = {
     "content_layer": "content_layer",
     "channels": "channels",
     "lr": "lr",
-    "copy_steps": "copy_steps",
     "seed": "seed",
 }
 _AT_ANY_TIME = {name: name for name in ("steps", "workers", "device", "weights")}

@@ -6,6 +6,11 @@ convolution is followed by instance normalisation (Ulyanov, Vedaldi and Lempitsk
 and shift are another pair of vectors for each style: conditional instance normalisation (Dumoulin,
 Shlens and Kudlur 2017). All other parameters are shared by the styles.
 
+Two things differ from Johnson et al., for trainings of minutes. The result is added to the
+photograph, which is normalised, too: so a network begins with the photograph, as an optimisation
+does, and its details need not pass through the narrow middle. And the last convolution is 3 x 3:
+one of 9 x 9 blurs, as long as it is young.
+
 :mod:`nst_helpers.training` trains such a network, writes it to a file and reads it.
 """
 
@@ -24,6 +29,8 @@ CHANNELS = (32, 64, 128)
 BLOCKS = 5
 STRIDE = 4  # two convolutions halve the picture
 EPSILON = 1e-5
+# What the convolutions paint, beside the photograph, before they have learnt what to paint.
+FIRST_SHARE = 0.1
 LARGEST = 1024  # of styles, channels and blocks; a file could say anything
 
 
@@ -120,7 +127,9 @@ class ImageTransform(nn.Module):
         self.up = nn.ModuleList(
             [NormedConv(styles, quarter, half, 3), NormedConv(styles, half, full, 3)]
         )
-        self.last = NormedConv(styles, full, 3, 9)
+        self.last = NormedConv(styles, full, 3, 3)
+        nn.init.constant_(self.last.norm.scale, FIRST_SHARE)
+        self.direct = ConditionalNorm(styles, 3)
 
     def forward(self, images: Tensor, shares: Tensor) -> Tensor:
         """Return painted pictures.
@@ -134,7 +143,7 @@ class ImageTransform(nn.Module):
         """
         height, width = images.shape[-2:]
         rest = (0, -width % STRIDE, 0, -height % STRIDE)
-        maps = F.pad(images - 0.5, rest, mode="reflect")
+        photograph = maps = F.pad(images - 0.5, rest, mode="reflect")
         for layer in self.down:
             maps = F.relu(layer(maps, shares))
         for block in self.body:
@@ -142,7 +151,8 @@ class ImageTransform(nn.Module):
         for layer in self.up:
             # A transposed convolution overlaps itself unevenly and leaves a checkerboard.
             maps = F.relu(layer(F.interpolate(maps, scale_factor=2, mode="nearest"), shares))
-        return self.last(maps, shares).sigmoid()[..., :height, :width]
+        painted = self.direct(photograph, shares) + self.last(maps, shares)
+        return painted.sigmoid()[..., :height, :width]
 
 
 def _check_sizes(styles: Any, channels: Any, blocks: Any) -> None:

@@ -27,7 +27,7 @@ def test_it_has_three_convolutions_five_residual_blocks_and_two_upsamplings():
     convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
     sizes = [(m.in_channels, m.out_channels, m.kernel_size[0], m.stride[0]) for m in convolutions]
     down = [(3, 32, 9, 1), (32, 64, 3, 2), (64, 128, 3, 2)]
-    up = [(128, 64, 3, 1), (64, 32, 3, 1), (32, 3, 9, 1)]
+    up = [(128, 64, 3, 1), (64, 32, 3, 1), (32, 3, 3, 1)]
     assert sizes == down + [(128, 128, 3, 1)] * 10 + up
     assert not any(isinstance(m, nn.ConvTranspose2d) for m in network.modules())
 
@@ -82,6 +82,21 @@ def test_a_block_adds_to_what_went_in():
     torch.testing.assert_close(
         (block(maps, torch.ones(1, 1)) - maps).std(), torch.tensor(2.0), rtol=0.05, atol=0
     )
+
+
+def test_a_network_begins_with_the_photograph():
+    torch.manual_seed(0)
+    photograph = nn.functional.interpolate(_pictures(1, 8, 8), (64, 64), mode="bilinear")
+    painted = ImageTransform(channels=(4, 6, 8))(photograph, torch.ones(1, 1))
+    both = torch.stack([painted.flatten(), photograph.flatten()])
+    assert torch.corrcoef(both)[0, 1] > 0.9
+
+
+def test_the_photograph_is_normalised_too():
+    """So a network paints a pale photograph as it paints the vivid one."""
+    network, vivid = _network(), _pictures(1, 32, 32)
+    paintings = [network(x, torch.eye(2)[:1]) for x in (vivid, 0.4 + 0.25 * (vivid - 0.5))]
+    torch.testing.assert_close(*paintings, atol=0.02, rtol=0)
 
 
 def test_the_border_is_no_frame():

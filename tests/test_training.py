@@ -31,7 +31,6 @@ CHANNELS = (4, 6, 8)
 def _training(**options) -> Training:
     few = {"size": 32, "style_size": 64, "batch": 2, "steps": 6, "channels": CHANNELS, "blocks": 1}
     few |= {
-        "copy_steps": 1,
         "beta": 1e-2,
         "device": "cpu",
         "precision": "float32",
@@ -106,7 +105,7 @@ def test_the_gradient_reaches_every_parameter():
 def test_a_training_lowers_the_loss():
     training, crops = _training(steps=100, lr=3e-3), _random(2, 3, 32, 32)
     totals = [training.advance(crops).total for _ in range(40)]
-    assert sum(totals[-5:]) < 0.5 * sum(totals[:5])
+    assert sum(totals[-5:]) < 0.6 * sum(totals[:5])
 
 
 def test_a_training_makes_all_its_steps():
@@ -128,12 +127,14 @@ def test_the_same_seed_gives_the_same_network():
     assert not torch.equal(first.network.last.conv.weight, other.network.last.conv.weight)
 
 
-def test_a_network_learns_to_copy_without_the_judge():
-    training = _training(styles="starry-night", channels=(8, 12, 16))
-    training.judge = None
-    seen = training.copy(60)
-    assert sum(seen[-20:]) < 0.7 * sum(seen[:20])
-    assert not training.history
+def test_the_styles_tables_move_five_times_as_fast_as_the_kernels():
+    training = _training(lr=1e-3)
+    before = {name: p.clone() for name, p in training.network.named_parameters()}
+    training.advance(_random(2, 3, 32, 32))
+    for name, parameter in training.network.named_parameters():
+        # Adam's first move is the rate, or a little less where the gradient is minute.
+        farthest = float((parameter - before[name]).detach().abs().max())
+        assert farthest == pytest.approx(1e-3 if parameter.dim() == 4 else 5e-3, rel=0.1), name
 
 
 def test_the_rate_falls_by_half_a_cosine():
@@ -335,7 +336,7 @@ def test_a_saved_training_is_checked_before_it_is_used(tmp_path):
 # --- the command line -----------------------------------------------------------------------------
 
 FEW = ["--size", "32", "--batch", "1", "--channels", "4", "6", "8", "--weights", "random"]
-FEW += ["--style-size", "32", "--content-layer", "conv2_1", "--copy-steps", "1", "--device", "cpu"]
+FEW += ["--style-size", "32", "--content-layer", "conv2_1", "--device", "cpu"]
 
 
 def test_the_command_trains_and_goes_on(tmp_path, capfd):

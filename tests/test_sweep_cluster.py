@@ -228,7 +228,7 @@ def test_many_jobs_have_to_be_meant(client, tmp_path, monkeypatch, capfd):
     arguments = ["sweep", str(tmp_path / "spec.yaml"), "-o", str(tmp_path / "o")]
     assert main([*arguments, "--scheduler", client.scheduler.address]) == 1
     out, err = capfd.readouterr()
-    assert "101 jobs of 1 steps" in out
+    assert "101 jobs of 1 step;" in out
     assert "By one timed step they will take about" in out
     assert err == "nst: These are more than 100 jobs; add --yes if they are meant.\n"
     assert list((tmp_path / "o" / "running").iterdir()) == []

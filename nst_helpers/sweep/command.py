@@ -64,7 +64,7 @@ def _counted(plan: Plan) -> str:
     steps = sorted({job.steps for job in plan.jobs})
     each = f"{steps[0]:,}" if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,}"
     count = len(plan.jobs)
-    return f"{count:,} job{'s' * (count != 1)} of {each} steps"
+    return f"{count:,} job{'s' * (count != 1)} of {each} step{'s' * (steps[-1] != 1)}"
 
 
 def _foretold(plan: Plan, place: Path, client: Any) -> str:

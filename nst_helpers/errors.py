@@ -1,9 +1,14 @@
 """The errors a user can cause, each one clear sentence.
 
-Every other module may import this one; it imports nothing.
+Every other module may import this one; it imports none of them.
 """
 
 from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
 
 
 class NstError(Exception):
@@ -19,6 +24,19 @@ class NstError(Exception):
         Source: IPython, "Integrating your objects with IPython", custom exception tracebacks.
         """
         return [f"{type(self).__name__}: {self}"]
+
+
+def install_command(*words: str) -> str:
+    """Return the command that installs a package for the Python that runs here.
+
+    It can be typed in any folder, with or without an activated environment: plain ``pip`` would
+    often be another Python's.
+
+    Args:
+        words: what to tell ``pip install``: options, and the package's name.
+    """
+    command = [sys.executable, "-m", "pip", "install", *words]
+    return subprocess.list2cmdline(command) if os.name == "nt" else shlex.join(command)
 
 
 class DeviceError(NstError, ValueError):

@@ -6,14 +6,16 @@ them knows what a style is: they tell how much of one picture is still to be fou
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from nst_helpers.errors import ImageError, NstError
+from nst_helpers.errors import ImageError, NstError, install_command
 from nst_helpers.images import MIN_SIDE, image_size, load_image
 from nst_helpers.weights import load_weights
 
@@ -59,14 +61,15 @@ def ssim(image: Any, reference: Any) -> float:
 
     Raises:
         ImageError: the sizes differ, or one is no picture or too small.
+        NstError: torchmetrics is not installed.
 
     Source: Wang, Bovik, Sheikh and Simoncelli 2004, "Image Quality Assessment: From Error
     Visibility to Structural Similarity", equation 13, computed by torchmetrics. They compare grey
     pictures and leave the border out.
     """
-    from torchmetrics.functional.image import structural_similarity_index_measure
-
     x, y = _pair(image, reference, minimum=SSIM_WINDOW)
+    with _needing_torchmetrics():
+        from torchmetrics.functional.image import structural_similarity_index_measure
     # The window follows from sigma: torchmetrics takes 3.5 sigma to each side, rounded.
     return float(structural_similarity_index_measure(x, y, sigma=SSIM_SIGMA, data_range=1.0))
 
@@ -90,6 +93,7 @@ def lpips(image: Any, reference: Any, *, progress: bool = True) -> float:
     Raises:
         ImageError: the sizes differ, or one is no picture or too small.
         WeightsError: VGG-16 cannot be had.
+        NstError: torchmetrics is not installed.
 
     Source: Zhang, Isola, Efros, Shechtman and Wang 2018, "The Unreasonable Effectiveness of Deep
     Features as a Perceptual Metric", equation 1; their weights for VGG ("lin", version 0.1) come
@@ -115,11 +119,14 @@ def perceptual_network(trunk: dict[str, Tensor]) -> nn.Module:
     Returns:
         A network that takes two batches (B, 3, H, W), in [0, 1] with ``normalize=True``, and
         returns their distances (B, 1, 1, 1); frozen, in evaluation mode.
+
+    Raises:
+        NstError: torchmetrics is not installed.
     """
     # The documented class can only fetch its trunk from torchvision's site. The module inside it
     # can do without: it is built with a random trunk, which is then replaced.
-    from torchmetrics.functional.image.lpips import _LPIPS
-
+    with _needing_torchmetrics():
+        from torchmetrics.functional.image.lpips import _LPIPS
     with torch.random.fork_rng(devices=[]):  # nobody's seed is used up by what is thrown away
         network = _LPIPS(net="vgg", pnet_rand=True)
     # Its five slices keep the numbers of torchvision's modules: slice3.10.weight is 10.weight.
@@ -151,6 +158,18 @@ def improvement(slow: float, fast: float, better: str = "lower") -> float:
         return math.nan
     gain = fast - slow if better == "lower" else slow - fast
     return 100 * gain / fast
+
+
+@contextlib.contextmanager
+def _needing_torchmetrics() -> Iterator[None]:
+    """Turn its absence into a sentence."""
+    try:
+        yield
+    except ModuleNotFoundError:
+        raise NstError(
+            f"SSIM and LPIPS need the package torchmetrics; install it with: "
+            f"{install_command('torchmetrics')}"
+        ) from None
 
 
 def _pair(image: Any, reference: Any, minimum: int) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 import torchmetrics
 
 from nst_helpers import backbones, metrics
-from nst_helpers.errors import ImageError, NstError
+from nst_helpers.errors import ImageError, NstError, install_command
 from nst_helpers.images import load_image
 from nst_helpers.metrics import improvement, lpips, mse, ssim
 from nst_helpers.weights import load_weights
@@ -161,3 +162,14 @@ def test_whatever_can_be_loaded_can_be_measured():
     photograph = load_image("astronaut")
     assert mse("astronaut", photograph) == 0
     assert ssim(photograph, "astronaut") == pytest.approx(1)
+
+
+@pytest.mark.parametrize("measure", [ssim, lpips])
+def test_without_torchmetrics_one_sentence_says_what_to_do(monkeypatch, measure):
+    monkeypatch.setattr(metrics, "_LOADED", [])
+    for name in [name for name in sys.modules if name.split(".")[0] == "torchmetrics"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(NstError, match="SSIM and LPIPS need the package torchmetrics") as caught:
+        measure(drawn(0), drawn(1))
+    assert str(caught.value).endswith(install_command("torchmetrics"))
+    assert mse(drawn(0), drawn(0)) == 0

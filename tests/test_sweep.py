@@ -13,7 +13,7 @@ from PIL import Image
 
 from nst_helpers import sweep
 from nst_helpers.cli import main
-from nst_helpers.errors import NstError
+from nst_helpers.errors import NstError, install_command
 from nst_helpers.sweep import SweepError, planned, running
 from nst_helpers.sweep import folder as store
 from nst_helpers.sweep.job import as_message, run_job
@@ -417,8 +417,12 @@ def test_times_are_told_as_people_say_them(seconds, words):
 
 def test_without_dask_there_is_a_sentence(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "distributed", None)
-    with pytest.raises(NstError, match="needs the package distributed"), sweep.connected():
+    with (
+        pytest.raises(NstError, match="needs the package distributed") as caught,
+        sweep.connected(),
+    ):
         pass
+    assert str(caught.value).endswith(install_command("distributed"))
 
 
 def test_torch_is_left_as_it_was(tmp_path):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from nst_helpers.errors import NstError
+from nst_helpers.errors import NstError, install_command
 
 PAGE = Path(__file__).with_name("demo.ipynb")
 PORT = 8866
@@ -20,7 +20,8 @@ def main(arguments: list[str] | None = None) -> None:
         from voila.app import main as serve
     except ImportError:
         sys.exit(
-            f"{NstError.__name__}: Voila is not installed; run pip install 'nst_helpers[voila]'."
+            f"{NstError.__name__}: Voila is not installed; install it with: "
+            f"{install_command('voila')}"
         )
     given = sys.argv[1:] if arguments is None else arguments
     defaults = [str(PAGE), "--Voila.ip=127.0.0.1", "--show_tracebacks=False"]

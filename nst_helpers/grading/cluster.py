@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbgrader.coursedir import CourseDirectory
 
-from nst_helpers.errors import NstError
+from nst_helpers.errors import NstError, install_command
 from nst_helpers.grading.grader import Grader
 from nst_helpers.grading.records import Submission, version
 from nst_helpers.grading.repair import notebooks_in
@@ -85,7 +85,7 @@ def _client(address: str) -> Client:
     except ImportError:
         raise NstError(
             "To grade on a cluster the package distributed is needed; install it with: "
-            "pip install 'nst_helpers[cluster]'"
+            f"{install_command('distributed')}"
         ) from None
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     try:

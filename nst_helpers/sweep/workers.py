@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from nst_helpers.errors import install_command
 from nst_helpers.sweep.spec import SweepError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def connected(scheduler: str | None = None, processes: int | None = None) -> Ite
     except ImportError:
         raise SweepError(
             "A sweep needs the package distributed; install it with: "
-            "pip install 'nst_helpers[studio]'"
+            f"{install_command('distributed')}"
         ) from None
     # Its messages are written for those who run clusters; what matters here is said in sentences.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)

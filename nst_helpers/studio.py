@@ -81,7 +81,7 @@ class Table:
     def __repr__(self) -> str:
         return f"<Table, {len(self.frame)} rows: {self.caption}>"
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         """Return the table as HTML and as text (IPython, "Rich display")."""
         return {"text/html": self._html(), "text/plain": str(self)}
 
@@ -193,7 +193,7 @@ def keep(name: str, what: Kept) -> Kept:
     return what
 
 
-def _table_record(name: str, what: Table) -> dict[str, Any]:
+def _table_record(name: str, what: Table) -> dict[str, str]:
     return {"caption": what.caption, "rows": what.save(FOLDER / f"{name}.csv").name}
 
 
@@ -223,7 +223,7 @@ def _this_run() -> str:
     return f"{device}, torch {torch.__version__.split('+')[0]}, {day}"
 
 
-def kept(name: str) -> Any:
+def kept(name: str) -> Figure | Table:
     """Return the figure or table that a full run left under ``name``; its caption says so.
 
     Raises:

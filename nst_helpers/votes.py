@@ -181,7 +181,7 @@ def that_count(votes: Iterable[Vote]) -> list[Vote]:
 
 def tally(
     votes: Iterable[Vote], one: str, other: str, confidence: float = CONFIDENCE
-) -> list[dict[str, Any]]:
+) -> list[dict[str, str | int | float]]:
     """Return rows for a table: how often ``one`` was preferred to ``other``, and what that proves.
 
     There is a row for each pair, in which every voter has one vote; then two for all pairs:
@@ -246,7 +246,7 @@ def _majority(choices: Counter[str]) -> str:
 
 def _row(
     name: str, choices: Sequence[str], one: str, other: str, confidence: float
-) -> dict[str, Any]:
+) -> dict[str, str | int | float]:
     count = Counter(choices)
     trials = count[one] + count[other]
     low, high = binomial_interval(count[one], trials, confidence)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 
 from nst_helpers.result import Step
@@ -82,7 +82,9 @@ def _points(history: Sequence[Step], name: str) -> list[tuple[int, float]]:
     return [(step, value) for step, value in chosen if math.isfinite(value) and value > 0]
 
 
-def _grid(low: int, high: int, last: int, x, y) -> str:  # noqa: ANN001
+def _grid(
+    low: int, high: int, last: int, x: Callable[[int], float], y: Callable[[float], float]
+) -> str:
     lines = []
     every = max(1, math.ceil((high - low) / 4))
     for power in range(low, high + 1, every):

@@ -5,13 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from nst_helpers.errors import NstError
 from nst_helpers.sweep import folder as store
 from nst_helpers.sweep.running import FAILED, FINISHED, Progress, Sweep, duration, estimate, submit
 from nst_helpers.sweep.spec import MANY_JOBS, Plan, SweepError, planned
 from nst_helpers.sweep.workers import connected
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 LOOK_SECONDS = 0.5
 
@@ -67,7 +70,7 @@ def _counted(plan: Plan) -> str:
     return f"{count:,} job{'s' * (count != 1)} of {each} step{'s' * (steps[-1] != 1)}"
 
 
-def _foretold(plan: Plan, place: Path, client: Any) -> str:
+def _foretold(plan: Plan, place: Path, client: Client) -> str:
     try:
         seconds = estimate(plan, place, client)
     except NstError as error:
@@ -101,7 +104,7 @@ def _watch(running: Sweep) -> None:
                 return
 
 
-def _teller(running: Sweep, write: Callable[[str], Any]) -> Callable[[], None]:
+def _teller(running: Sweep, write: Callable[[str], object]) -> Callable[[], None]:
     """Return a function that writes a line for each job that has ended since it was last called."""
     told: set[str] = set()
 

@@ -217,6 +217,9 @@ def show_grid(
     """Return pictures in rows of ``columns``, all of the same width.
 
     The other arguments and errors are those of :func:`show_side_by_side`.
+
+    Raises:
+        FigureError: ``columns`` is below 1.
     """
     labels, found = _resolve_all(images, labels)
     if columns < 1:

@@ -330,6 +330,9 @@ class StyleTransfer:
 
         A loss that is no number, or many times the best, is not accepted: the best picture is put
         back, the rate is lowered, and a sentence is added to ``notices``.
+
+        Raises:
+            NstError: the memory ran out; the picture is as it was before.
         """
         started = time.monotonic()
         before = self.pixels.detach().clone()

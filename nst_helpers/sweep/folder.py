@@ -154,6 +154,10 @@ def leave(folder: Path, outcome: Outcome, beside: Path) -> None:
     """Let ``beside``, a folder with a picture and a log, become the result of a job, at once.
 
     What another worker has left meanwhile stays: it is of the same settings.
+
+    Raises:
+        SweepError: it could not be moved to its place.
+        OSError: nothing could be written beside the picture.
     """
     text = json.dumps(asdict(outcome), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     (beside / RESULT).write_text(text, encoding="utf-8")

@@ -99,39 +99,39 @@ def total_loss(content: Tensor, style: Tensor, alpha: float = 1.0, beta: float =
 
 @dataclass(frozen=True)
 class Divisor:
-    """What a text divides by: ``number * C**C * M**M * P**P``, the exponents being the fields.
+    """What a text divides by: ``number * C**C * M**M * N**N``, the exponents being the fields.
 
     C is the number of channels of a layer's activation, M = H W the number of its positions, and
-    P the number of pixels of the picture.
+    N the number of pixels of the picture.
     """
 
     number: int = 1
     C: int = 0
     M: int = 0
-    P: int = 0
+    N: int = 0
 
     def of(self, size: Sequence[int], pixels: int | None = None) -> float:
         """Return the divisor's value.
 
         Args:
             size: (C, H, W) of the activation.
-            pixels: the picture's height times its width; needed where P counts.
+            pixels: the picture's height times its width; needed where N counts.
 
         Raises:
-            NstError: P counts, and ``pixels`` is not given.
+            NstError: N counts, and ``pixels`` is not given.
         """
         channels, height, width = size
-        if self.P and not pixels:
+        if self.N and not pixels:
             raise NstError(
                 "This convention divides by the size of the picture, which was not given; "
                 "add pixels=, the picture's height times its width."
             )
-        per_picture = pixels**self.P if self.P else 1
+        per_picture = pixels**self.N if self.N else 1
         # A float, as torch divides by no whole number above 2^63.
         return float(self.number * channels**self.C * (height * width) ** self.M * per_picture)
 
     def __str__(self) -> str:
-        powers = {"C": self.C, "M": self.M, "P": self.P}
+        powers = {"C": self.C, "M": self.M, "N": self.N}
         factors = [str(self.number)] if self.number != 1 else []
         factors += [f"{name}^{n}" if n > 1 else name for name, n in powers.items() if n]
         return " ".join(factors) or "1"
@@ -185,7 +185,7 @@ CONVENTIONS: Mapping[str, Convention] = {
             layer=_PAPER,
             content=Divisor(2),
             alpha=1.0,
-            beta=1e3,  # the ratio is what the paper gives: from 1e-3 to 1e-4
+            beta=1e3,  # the ratio is one that the paper prints: from 1e-3 to 1e-4
             content_layer="conv4_2",
             style_weights=_FIFTHS,
         ),
@@ -215,7 +215,8 @@ CONVENTIONS: Mapping[str, Convention] = {
         ),
         Convention(
             "tensorflow-tutorial",
-            "TensorFlow tutorials: Neural style transfer; the same in form: the library pystiche",
+            "TensorFlow tutorials: Neural style transfer; the same in form: Leon Gatys' own code, "
+            "and the library pystiche",
             gram=Divisor(M=1),
             layer=_GRAM_MEAN,
             content=_MEAN,
@@ -247,7 +248,7 @@ CONVENTIONS: Mapping[str, Convention] = {
             "keras",
             "Keras code examples, generative deep learning: Neural style transfer",
             gram=_SUM,
-            layer=Divisor(36, P=2),  # the paper's, with the picture's 3 channels and its pixels
+            layer=Divisor(36, N=2),  # the paper's, with the picture's 3 channels and its pixels
             content=_SUM,
             alpha=2.5e-8,
             beta=1e-6,
@@ -411,12 +412,15 @@ def paper_ratio(
     """Return alpha/beta in the paper's unit, so that settings of different texts can be compared.
 
     The paper's layer weights sum to 1; where those given do not, their sum counts as a part of
-    beta. Without style it is infinite. As in :func:`translate`, whose arguments and errors these
-    are, the network is taken to be one and the same. A text whose network answers s times as
-    strongly (VGG's first authors feed it 0 to 255, torchvision about -2 to 2) gives style s^2
-    times the say that this number tells.
+    beta. All layers share the number, each one's factor by its weight: a layer whose factor is far
+    larger than the others' sets it nearly alone. Without style it is infinite. As in
+    :func:`translate`, whose arguments and errors these are, the network is taken to be one and the
+    same. A text whose network answers s times as strongly (VGG's first authors feed it 0 to 255,
+    torchvision about -2 to 2) gives style s^2 times the say that this number tells.
 
-    Source: Gatys, Ecker and Bethge 2016, whose pictures have from 1e-3 to 1e-4.
+    Source: Gatys, Ecker and Bethge 2016, which prints ratios from 1e-3 to 1e-4. Its first author's
+    code has the same ratio with means in place of sums (recipe ``gatys-code``), and that is 2 C M
+    times less in this unit, C and M being those of the content layer.
     """
     setting = translate(
         alpha,

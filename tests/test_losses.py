@@ -338,9 +338,9 @@ def test_a_new_convention_is_one_row():
     row = losses.Convention(
         "mine",
         "a text of my own",
-        gram=losses.Divisor(P=1),
+        gram=losses.Divisor(N=1),
         layer=losses.Divisor(C=1),
-        content=losses.Divisor(P=1),
+        content=losses.Divisor(N=1),
     )
     target, gram = TARGET["conv2_1"], GRAMS["conv2_1"]
     loss = ((losses.gram_matrix(target) - gram) / PIXELS).square().sum() / 3
@@ -356,7 +356,7 @@ def test_a_new_convention_is_one_row():
 def test_rows_read_as_formulas_and_travel_between_processes():
     assert str(losses.CONVENTIONS["gatys"].layer) == "4 C^2 M^2"
     assert str(losses.CONVENTIONS["course"].layer) == "C^3 M"
-    assert str(losses.CONVENTIONS["keras"].layer) == "36 P^2"
+    assert str(losses.CONVENTIONS["keras"].layer) == "36 N^2"
     assert str(losses.CONVENTIONS["cs231n"].content) == "1"
     for row in losses.CONVENTIONS.values():
         assert pickle.loads(pickle.dumps(row)) == row

@@ -192,15 +192,32 @@ def _remarks() -> Iterator[str]:
             yield f"- {', '.join(f'**{name}**' for name in names)}: {said}"
 
 
-def _introduction(minutes: float) -> Iterator[str]:
+# For whoever wonders at two of the rows.
+THE_PAPER = (
+    "**gatys** and **gatys-more-style** show the photograph, with what is left of the noise they "
+    "start from: put into the paper's equations, the ratio that the paper prints gives content "
+    "ten thousand times and more the say that it has in **gatys-code**, and style next to none. "
+    "That recipe is the first author's own setting for this network: its ratio is 1e-3, too, but "
+    "of means where the equations have sums, and it paints, so much that 500 steps leave little "
+    "of the castle."
+)
+
+
+def _load() -> str:
+    """Return how busy this machine is, where it tells."""
+    known = hasattr(os, "getloadavg")
+    return f", load average {os.getloadavg()[0]:.1f} when it began" if known else ""
+
+
+def _introduction(minutes: float, load: str) -> Iterator[str]:
     """Yield the page's paragraphs above the table."""
     device = describe_device(pick_device()).rpartition(", ")[0]
     versions = f"torch {torch.__version__.split('+')[0]}, Python {platform.python_version()}"
     yield (
         f"One pair of pictures, one size ({SIZE} pixels), one run of "
-        f"`python -m benchmarks.recipes`: {minutes:.0f} minutes on {device}, on a machine that had "
-        f"other work to do as well; {versions}, {datetime.date.today().isoformat()}. Each "
-        "recipe can be run by its name: `nst stylize CONTENT STYLE -o OUT --recipe NAME`. "
+        f"`python -m benchmarks.recipes`: {minutes:.0f} minutes on {device}{load}; {versions}, "
+        f"{datetime.date.today().isoformat()}. Each recipe can be run by its name: "
+        "`nst stylize CONTENT STYLE -o OUT --recipe NAME`. "
         "`nst recipes` lists them, and [recipes.yaml](../nst_helpers/recipes.yaml) holds them."
     )
     yield (
@@ -218,15 +235,16 @@ def _introduction(minutes: float) -> Iterator[str]:
         "weigh as in the source. *Random weights*: the network's weights could not be had, so it "
         "has learned nothing."
     )
+    yield THE_PAPER
 
 
-def _text(rows: list[Row], minutes: float) -> str:
+def _text(rows: list[Row], minutes: float, load: str) -> str:
     head = [f"| {' | '.join(HEADINGS)} |", f"|{'---|' * len(HEADINGS)}"]
     table = "\n".join([*head, *(f"| {' | '.join(_cells(row))} |" for row in rows)])
     pair = [attribution.picture(CONTENT), attribution.picture(STYLE)]
     parts = [
         "# Every recipe, side by side",
-        *_introduction(minutes),
+        *_introduction(minutes, load),
         table,
         "## What else has to be known of them",
         "\n".join(_remarks()),
@@ -238,13 +256,15 @@ def _text(rows: list[Row], minutes: float) -> str:
 
 def page() -> None:
     """Run every recipe and write the page with its pictures."""
+    load = _load()
     judge, started, rows = _Judge(), time.monotonic(), {}
     for group in _runs(recipes.names()):
         for row in _painted(group, judge):
             rows[row.recipe.name] = row
             print(f"{row.recipe.name:24} {row.seconds:6.1f} s  {row.total:8.4g}", flush=True)
     minutes = (time.monotonic() - started) / 60
-    PAGE.write_text(_text([rows[name] for name in recipes.names()], minutes), encoding="utf-8")
+    text = _text([rows[name] for name in recipes.names()], minutes, load)
+    PAGE.write_text(text, encoding="utf-8")
     print(f"{PAGE}: {len(rows)} recipes, {minutes:.1f} minutes")
 
 

@@ -11,6 +11,7 @@ import torch
 import yaml
 from torch.nn import functional as F
 
+from benchmarks import recipes as page
 from nst_helpers import backbones, losses, recipes
 from nst_helpers.cli import main
 from nst_helpers.images import load_image
@@ -335,6 +336,19 @@ def test_a_ratio_is_the_papers_and_counts_the_network_where_asked(model):
         recipes.load("cs231n").ratio(sizes, 1, used="gatys")
 
 
+def test_the_authors_code_has_the_papers_ratio_before_means(model):
+    castle = backbones.normalize(load_image(PAIR[0], size=48))
+    paper, code = recipes.load("gatys"), recipes.load("gatys-code")
+    assert code.alpha / code.beta == pytest.approx(paper.alpha / paper.beta)
+    assert (code.content_layers, code.style_layers) == (paper.content_layers, paper.style_layers)
+    layers = {*code.content_layers, *code.style_layers}
+    sizes = losses.sizes_of(backbones.extract_features(castle, model, layers))
+    channels, height, width = sizes["relu4_2"]
+    pixels = castle[0, 0].numel()
+    sums = 2 * channels * height * width  # half a sum over it is a mean
+    assert code.ratio(sizes, pixels) == pytest.approx(paper.ratio(sizes, pixels) / sums)
+
+
 # --- the command line, and the page ---------------------------------------------------------------
 
 FEW = ["--size", "48", "--steps", "2", "--weights", "random", "--device", "cpu"]
@@ -382,3 +396,17 @@ def test_the_page_lists_exactly_the_recipes_with_their_pictures():
         f"{name}.jpg" for name in recipes.names()
     }
     assert all(len(alt) > 20 for _, alt in pictures)
+
+
+def test_the_page_says_what_the_script_says_of_the_recipes():
+    text = PAGE.read_text(encoding="utf-8")
+    remarks = text.partition("## What else has to be known of them\n\n")[2].partition("\n\n")[0]
+    assert remarks.splitlines() == list(page._remarks())
+    assert page.THE_PAPER in text.splitlines()
+
+
+def test_the_page_tells_of_the_machine_what_was_measured():
+    load = page._load()
+    assert load == "" or re.fullmatch(r", load average \d+\.\d when it began", load)
+    assert f"{load}; torch " in next(page._introduction(2.0, load))
+    assert "; torch " in next(page._introduction(2.0, ""))

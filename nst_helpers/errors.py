@@ -29,13 +29,19 @@ class NstError(Exception):
 def install_command(*words: str) -> str:
     """Return the command that installs a package for the Python that runs here.
 
-    It can be typed in any folder, with or without an activated environment: plain ``pip`` would
-    often be another Python's.
-
     Args:
         words: what to tell ``pip install``: options, and the package's name.
     """
-    command = [sys.executable, "-m", "pip", "install", *words]
+    return module_command("pip", "install", *words)
+
+
+def module_command(module: str, *words: str) -> str:
+    """Return what to type to run a module, such as nbgrader, with the Python that runs here.
+
+    It works with and without an activated environment, where a plain ``pip`` or ``nbgrader`` is
+    often another Python's, or not found.
+    """
+    command = [sys.executable, "-m", module, *words]
     return subprocess.list2cmdline(command) if os.name == "nt" else shlex.join(command)
 
 

@@ -22,7 +22,7 @@ from nbgrader.apps import NbGrader
 from nbgrader.preprocessors import AssignLatePenalties
 from sqlalchemy.exc import OperationalError, SAWarning
 
-from nst_helpers.errors import NstError
+from nst_helpers.errors import NstError, module_command
 from nst_helpers.grading.feedback import MARKER, Pages
 from nst_helpers.grading.records import TIMESTAMP, Record, write_whole
 from nst_helpers.grading.salvage import Unreadable, read_file
@@ -84,7 +84,8 @@ class Book:
         Raises:
             NstError: it does not; the message says what to do.
         """
-        again = f"run: nbgrader generate_assignment {lesson}"
+        # Without --force nbgrader passes over a lesson that notebooks/ holds, as every clone does.
+        again = f"run: {module_command('nbgrader', 'generate_assignment', lesson, '--force')}"
         if not source.is_file():
             raise NstError(f"There is no lesson {lesson}: {source} is missing.")
         try:
@@ -102,7 +103,7 @@ class Book:
             differ = ", ".join(sorted({name for name, _ in known.items() ^ wanted.items()}))
             raise NstError(
                 f"The gradebook and {source.name} disagree about the graded cells of {lesson}"
-                f"{f' ({differ})' if differ else ''}; {again} --force"
+                f"{f' ({differ})' if differ else ''}; {again}"
             )
 
     def kernel_marks(self, student: str, lesson: str) -> dict[str, tuple[float, str]] | None:

@@ -33,6 +33,7 @@ from nbgrader.preprocessors import NbGraderPreprocessor
 from nbgrader.utils import is_grade, parse_utc
 from traitlets import Bool, Unicode
 
+from nst_helpers.errors import module_command
 from nst_helpers.grading.repair import Repaired, repair
 from nst_helpers.grading.salvage import Unreadable, read_file
 from nst_helpers.grading.telling import fixed_words
@@ -100,7 +101,9 @@ class Autograde(converters.Autograde):
         return {}
 
     def _fail(self, what: str) -> None:
-        message = f"{what}; run: nbgrader generate_assignment {self.coursedir.assignment_id}"
+        lesson = self.coursedir.assignment_id
+        again = module_command("nbgrader", "generate_assignment", lesson, "--force")
+        message = f"{what}; run: {again}"
         self.log.error(message)
         raise NbGraderException(message)
 

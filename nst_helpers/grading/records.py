@@ -20,7 +20,7 @@ from typing import Any
 
 from nbgrader.coursedir import CourseDirectory
 
-from nst_helpers.errors import NstError
+from nst_helpers.errors import NstError, module_command
 from nst_helpers.grading.repair import notebooks_in
 from nst_helpers.grading.salvage import Unreadable, read_file
 
@@ -116,7 +116,8 @@ def submissions(course: CourseDirectory, lesson: str, students: str = "*") -> li
     if not found:
         raise NstError(
             f"Nothing was handed in for {lesson} by a student named {students}: there is no "
-            f"{pattern}; collect submissions first, with: nbgrader collect {lesson}"
+            f"{pattern}; put submissions there, or collect them, with: "
+            f"{module_command('nbgrader', 'collect', lesson)}"
         )
     return sorted(found, key=lambda entry: entry.student)
 

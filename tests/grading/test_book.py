@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from nbgrader.api import Gradebook
 
-from nst_helpers.errors import NstError
+from nst_helpers.errors import NstError, module_command
 from nst_helpers.grading.book import Book, open_course
 from tests.grading import small
 from tests.grading.small import LESSON
@@ -156,8 +156,10 @@ def test_a_gradebook_that_does_not_fit_is_told_in_a_sentence(book, root):
     book.check(LESSON, source)
     with pytest.raises(NstError, match="There is no lesson 09_nothing"):
         book.check("09_nothing", root / "lessons/09_nothing/09_nothing.ipynb")
-    with pytest.raises(NstError, match=r"does not know 04_other yet; run: nbgrader generate"):
+    with pytest.raises(NstError, match=r"does not know 04_other yet; run: ") as caught:
         book.check("04_other", source)
+    again = module_command("nbgrader", "generate_assignment", "04_other", "--force")
+    assert str(caught.value).endswith(again)
     notebook = json.loads(source.read_text())
     notebook["cells"][3]["metadata"]["nbgrader"]["points"] = 5
     source.write_text(json.dumps(notebook))

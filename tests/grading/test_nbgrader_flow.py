@@ -324,7 +324,7 @@ def test_feedback_comes_back_through_the_exchange(course):
 
 def test_a_lesson_the_gradebook_does_not_know_is_said_in_one_line(course):
     said = course.nbgrader("autograde", "02_thrice", code=1)
-    assert "run: nbgrader generate_assignment 02_thrice" in said
+    assert "-m nbgrader generate_assignment 02_thrice --force" in said
     assert "Traceback" not in said
 
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from nst_helpers.errors import NstError
+from nst_helpers.errors import NstError, module_command
 from nst_helpers.grading import records
 from nst_helpers.grading.book import open_course
 from nst_helpers.grading.records import Record, Submission
@@ -30,8 +30,9 @@ def test_submissions_are_found_where_the_configuration_says(course, tmp_path):
         *("anna", "anton")
     ]
     assert found[0].folder == tmp_path / "state/handed-in/anna" / small.LESSON
-    with pytest.raises(NstError, match=r"no .*nobody.*nbgrader collect"):
+    with pytest.raises(NstError, match=r"no .*nobody.* put submissions there, or ") as caught:
         records.submissions(course, small.LESSON, "nobody")
+    assert str(caught.value).endswith(module_command("nbgrader", "collect", small.LESSON))
 
 
 def test_a_digest_follows_what_decides_about_marks_and_nothing_else(course, tmp_path):

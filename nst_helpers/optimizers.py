@@ -7,7 +7,6 @@ closure, so a step costs one forward and backward pass and can be watched.
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -32,7 +31,7 @@ OPPONENT = ((1.0, 1.0, 1.0), (1.0, 0.0, -1.0), (1.0, -2.0, 1.0))
 
 
 class Lbfgs(torch.optim.Optimizer):
-    """L-BFGS for one picture, with steps of length one (Nocedal and Wright 2006, algorithm 7.5).
+    """L-BFGS for one picture, with steps of length one (Nocedal and Wright 2006, section 7.2).
 
     It differs from ``torch.optim.LBFGS`` in four ways. The curvature that is not known from past
     moves is estimated for each band of spatial frequencies and each opponent colour (``Spectrum``),
@@ -58,7 +57,7 @@ class Lbfgs(torch.optim.Optimizer):
         super().__init__([pixels], {"lr": lr})
         self.first_move = first_move
         self.spectrum = Spectrum(pixels)
-        self.pairs: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=history)
+        self.moves = Moves(pixels, history)
         self.last: tuple[Tensor, Tensor] | None = None
 
     @torch.no_grad()
@@ -69,8 +68,8 @@ class Lbfgs(torch.optim.Optimizer):
         here, gradient = pixels.clone(), pixels.grad.clone()
         if self.last is not None:
             self._remember(here - self.last[0], gradient - self.last[1])
-        if self.pairs:
-            move = -self._newton(gradient)
+        if len(self.moves):
+            move = -self.moves.newton(gradient, self.spectrum.inverse)
         else:
             move = -gradient * (self.first_move / gradient.abs().mean().clamp_min(TINY))
         self.last = (here, gradient)
@@ -80,9 +79,8 @@ class Lbfgs(torch.optim.Optimizer):
         """Return what :meth:`recall` needs to go on: the newest moves, and what they taught."""
         if self.last is None:
             return {}
-        newest = list(self.pairs)[-KEPT:]
-        moves = {"moves": [move for move, _, _ in newest], "changes": [c for _, c, _ in newest]}
-        known = {name: torch.cat(tensors) for name, tensors in moves.items() if tensors}
+        moves, changes = self.moves.newest(KEPT)
+        known = {"moves": moves, "changes": changes} if len(moves) else {}
         taught = {"moved": self.spectrum.moved, "answered": self.spectrum.answered}
         return {"here": self.last[0], "gradient": self.last[1], **taught, **known}
 
@@ -102,27 +100,87 @@ class Lbfgs(torch.optim.Optimizer):
         for move, change in zip(moves, changes, strict=True):
             self._remember(move.unsqueeze(0), change.unsqueeze(0))
         self.spectrum.know(memory["moved"], memory["answered"])
-        if self.pairs:
-            self.spectrum.fit(*self.pairs[-1][:2])
         self.last = (memory["here"], memory["gradient"])
 
     def _remember(self, move: Tensor, change: Tensor) -> None:
-        curvature = _dot(move, change)
-        # A pair without positive curvature would turn the step uphill: its weight becomes 0.
-        weight = torch.where(curvature > 0, 1 / curvature, 0)
-        self.pairs.append((move, change, weight))
+        self.moves.add(move, change)
         self.spectrum.learn(move, change)
 
-    def _newton(self, gradient: Tensor) -> Tensor:
-        """Return the inverse Hessian, as far as it is known, times the gradient."""
-        direction, shares = gradient.clone(), []
-        for move, change, weight in reversed(self.pairs):
-            shares.append(weight * _dot(move, direction))
-            direction.addcmul_(change, shares[-1], value=-1)
-        direction = self.spectrum.inverse(direction)
-        for (move, change, weight), share in zip(self.pairs, reversed(shares), strict=True):
-            direction.addcmul_(move, share - weight * _dot(change, direction))
-        return direction
+
+class Moves:
+    """The last moves of a picture, with the change of the gradient that came of each.
+
+    Moves are the rows of a matrix S and changes those of Y, and the products S Y^T are kept, so a
+    step costs four products of a matrix and a vector, however many moves are remembered.
+
+    Args:
+        pixels: the picture, (1, 3, H, W).
+        most: how many moves are remembered; then the oldest is forgotten for the newest.
+
+    Source: Byrd, Nocedal and Schnabel 1994, "Representations of quasi-Newton matrices and their
+    use in limited memory methods", theorem 2.2.
+    """
+
+    def __init__(self, pixels: Tensor, most: int) -> None:
+        self.shape = pixels.shape
+        # Nothing is written here yet, so a CPU hands out the memory as moves come in.
+        self.moves, self.changes = pixels.new_empty(2, most, pixels.numel())
+        self.products = pixels.new_zeros(most, most)
+        self.number = 0
+
+    def __len__(self) -> int:
+        return min(self.number, len(self.moves))
+
+    def add(self, move: Tensor, change: Tensor) -> None:
+        """Remember a move; one that the gradient did not answer uphill is remembered as none."""
+        row = self.number % len(self.moves)
+        self.number += 1
+        curvature = _dot(move, change)
+        known = curvature > 0
+        self.moves[row] = torch.where(known, move, 0).flatten()
+        self.changes[row] = torch.where(known, change, 0).flatten()
+        moves, changes = self._rows()
+        self.products[row, : len(self)] = changes @ self.moves[row]
+        self.products[: len(self), row] = moves @ self.changes[row]
+        self.products[row, row] = torch.where(known, curvature, 1)
+
+    def newest(self, number: int) -> tuple[Tensor, Tensor]:
+        """Return the newest moves and changes, oldest first, each (number, 3, H, W)."""
+        return tuple(
+            self._by_age(rows)[-number:].unflatten(1, self.shape[1:]).clone()
+            for rows in self._rows()
+        )
+
+    def newton(self, gradient: Tensor, inverse: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return the inverse Hessian times the gradient, (1, 3, H, W).
+
+        Args:
+            gradient: (1, 3, H, W).
+            inverse: the inverse Hessian as it is without any move known, times a picture.
+        """
+        moves, changes = self._rows()
+        products = self._by_age(self._by_age(self.products[: len(self), : len(self)]).T).T
+        upper, curvatures = products.triu(), products.diagonal()
+        shares = _solve(upper, self._by_age(moves @ gradient.flatten()), upper=True)
+        rest = gradient - (self._by_row(shares) @ changes).view_as(gradient)
+        direction = inverse(rest)
+        answered = self._by_age(changes @ direction.flatten())
+        shares = _solve(upper.T, curvatures * shares - answered, upper=False)
+        return direction + (self._by_row(shares) @ moves).view_as(gradient)
+
+    def _rows(self) -> tuple[Tensor, Tensor]:
+        return self.moves[: len(self)], self.changes[: len(self)]
+
+    def _by_age(self, rows: Tensor) -> Tensor:
+        """Return rows with the oldest first."""
+        return rows.roll(-self.number, 0) if self.number > len(self) else rows
+
+    def _by_row(self, aged: Tensor) -> Tensor:
+        return aged.roll(self.number, 0) if self.number > len(self) else aged
+
+
+def _solve(triangle: Tensor, vector: Tensor, *, upper: bool) -> Tensor:
+    return torch.linalg.solve_triangular(triangle, vector.unsqueeze(1), upper=upper).squeeze(1)
 
 
 class Spectrum:
@@ -146,35 +204,39 @@ class Spectrum:
         self.opponent /= self.opponent.norm(dim=1, keepdim=True)
         self.moved = torch.zeros(3, BANDS, **options)
         self.answered = torch.zeros(3, BANDS, **options)
+        self.answer = torch.zeros(3, BANDS, **options)
+        self.curvature = torch.zeros((), **options)
         self.gain: Tensor | float = 1.0
-        self.scale: Tensor | float = 1.0
         self.size = (height, width)
+        # Of a real picture's waves, fft gives those of half the plane, which stand for all.
+        self.counted = torch.full((width // 2 + 1,), 2.0, **options) / (height * width)
+        self.counted[0] /= 2
+        if width % 2 == 0:
+            self.counted[-1] /= 2
 
     def learn(self, move: Tensor, change: Tensor) -> None:
         """Take one move and the change of the gradient that came of it into the estimate."""
         moved, answered = (self._energies(self._waves(picture)) for picture in (move, change))
+        self.answer, self.curvature = answered, _dot(move, change).abs()
         self.know(
             self.moved.lerp(moved / moved.sum().clamp_min(TINY), 1 - FORGETTING),
             self.answered.lerp(answered / answered.sum().clamp_min(TINY), 1 - FORGETTING),
         )
-        self.fit(move, change)
 
     def know(self, moved: Tensor, answered: Tensor) -> None:
-        """Let the estimate be this ratio of energies, each (3, BANDS)."""
+        """Let the estimate be this ratio of energies, each (3, BANDS).
+
+        As in L-BFGS without a spectrum, the last move sets the scale.
+        """
         self.moved, self.answered = moved, answered
         # Without a bound, noise that the loss hardly feels would grow as fast as what it feels.
         gain = (moved / answered.clamp_min(TINY)).sqrt().clamp_max(LARGEST_GAIN)
-        self.gain = gain[:, self.band]
-
-    def fit(self, move: Tensor, change: Tensor) -> None:
-        """Let a pair set the scale, as in L-BFGS without a spectrum."""
-        self.scale = 1.0
-        expected = _dot(change, self.inverse(change)).clamp_min(TINY)
-        self.scale = _dot(move, change).abs() / expected
+        expected = (gain * self.answer).sum().clamp_min(TINY)
+        self.gain = (gain * (self.curvature / expected))[:, self.band]
 
     def inverse(self, gradient: Tensor) -> Tensor:
         """Return the estimated inverse Hessian times the gradient, (1, 3, H, W)."""
-        waves = self._waves(gradient) * (self.scale * self.gain)
+        waves = self._waves(gradient) * self.gain
         colours = torch.fft.irfft2(waves, s=self.size)
         return torch.einsum("ij,ihw->jhw", self.opponent, colours).unsqueeze(0)
 
@@ -183,7 +245,7 @@ class Spectrum:
 
     def _energies(self, waves: Tensor) -> Tensor:
         """Return the energy in each colour and band, (3, BANDS)."""
-        energies = (waves.real.square() + waves.imag.square()).flatten(1)
+        energies = ((waves.real.square() + waves.imag.square()) * self.counted).flatten(1)
         sums = torch.zeros_like(self.moved)
         return sums.index_add_(1, self.band.flatten(), energies)
 

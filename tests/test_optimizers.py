@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nst_helpers.errors import NstError
-from nst_helpers.optimizers import Lbfgs, Spectrum, known_optimizers, make_optimizer
+from nst_helpers.optimizers import Lbfgs, Moves, Spectrum, known_optimizers, make_optimizer
 
 
 def _noise(seed: int, height: int = 20, width: int = 26) -> torch.Tensor:
@@ -80,11 +80,45 @@ def test_uphill_curvature_does_not_lead_uphill():
     assert min(seen) < seen[0] - 1
 
 
+@pytest.mark.parametrize("number", [1, 4, 6, 9])
+def test_remembered_moves_correct_a_gradient_as_the_two_loops_do(number):
+    """The recursion as Nocedal and Wright write it (algorithm 7.4), over the newest six moves."""
+    moves, pairs = Moves(GOAL, 6), []
+    for seed in range(number):
+        move = _noise(seed)
+        change = move * _noise(100 + seed).exp()
+        moves.add(move, change)
+        pairs.append((move.double(), change.double()))
+    gradient = _noise(50)
+    expected, shares = gradient.double(), []
+    for move, change in reversed(pairs[-6:]):
+        shares.append((move * expected).sum() / (move * change).sum())
+        expected = expected - shares[-1] * change
+    expected = 3 * expected
+    for (move, change), share in zip(pairs[-6:], reversed(shares), strict=True):
+        expected = expected + move * (share - (change * expected).sum() / (move * change).sum())
+    found = moves.newton(gradient, lambda picture: 3 * picture)
+    assert torch.allclose(found.double(), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_move_whose_curvature_is_not_positive_is_remembered_as_none():
+    """As a change that points against its move would turn the step uphill."""
+    with_them, without = Moves(GOAL, 6), Moves(GOAL, 3)
+    for seed in range(4):
+        move = _noise(seed)
+        change = move * _noise(100 + seed).exp()
+        with_them.add(move, change)
+        without.add(move, change)
+        with_them.add(move, -change)
+    found, expected = (moves.newton(_noise(50), torch.clone) for moves in (with_them, without))
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
 def test_the_memory_is_bounded():
     pixels = _noise(3).requires_grad_()
     optimizer = Lbfgs(pixels, history=5)
     _losses(optimizer, pixels, 12)
-    assert len(optimizer.pairs) == 5
+    assert len(optimizer.moves) == 5
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 23), (40, 16)])

@@ -515,9 +515,9 @@ def test_of_many_moves_the_newest_are_kept(tmp_path):
         run.advance()
     run.save(tmp_path / "run.st")
     again = transfer.StyleTransfer.load(tmp_path / "run.st", model=small_vgg19())
-    kept, whole = list(again.optimizer.pairs), list(run.optimizer.pairs)[-KEPT:]
-    assert len(kept) == KEPT < len(run.optimizer.pairs)
-    assert all(torch.equal(k[0], w[0]) for k, w in zip(kept, whole, strict=True))
+    assert len(again.optimizer.moves) == KEPT < len(run.optimizer.moves)
+    both = again.optimizer.moves.newest(KEPT), run.optimizer.moves.newest(KEPT)
+    assert all(torch.equal(kept, whole) for kept, whole in zip(*both, strict=True))
     # Without a memory the first move is a blind one, and the loss many times as high after it.
     before = again.advance().total
     assert again.advance().total < 1.1 * before

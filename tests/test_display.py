@@ -191,11 +191,13 @@ def test_colours_are_fixed_and_readable_on_any_page(figure):
 
 def test_nothing_is_wider_than_a_narrow_screen(figure):
     everything = figure._repr_mimebundle_()["text/html"]
-    for style in re.findall(r'style="([^"]*)"', everything):
-        if re.search(r"(?:^|;)width:\d+px", style):
-            share = re.search(r"max-width:([\d.]+)%", style)
-            assert share, style
-            assert float(share.group(1)) <= 100
+    styles = re.findall(r'style="([^"]*)"', everything)
+    fixed = [style for style in styles if re.search(r"(?:^|;)width:\d+px", style)]
+    assert fixed
+    for style in fixed:
+        share = re.search(r"max-width:([\d.]+)%", style)
+        assert share, style
+        assert float(share.group(1)) <= 100
 
 
 # JupyterLab's sanitiser (@jupyterlab/apputils, sanitizer) keeps these for an untrusted notebook.

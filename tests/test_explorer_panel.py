@@ -320,7 +320,7 @@ def test_the_bundle_has_the_panel_and_a_fallback(explorer):
     data, _ = explorer._repr_mimebundle_()
     assert data["application/vnd.jupyter.widget-view+json"]["model_id"]
     assert "<img alt=" in data["text/html"]
-    assert "Paused at step 3." in data["text/plain"] or "atlas" in data["text/plain"]
+    assert "From the atlas: Neuschwanstein Castle in the style" in data["text/plain"]
 
 
 def test_choices_are_the_engines():

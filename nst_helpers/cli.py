@@ -258,7 +258,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     train.add_argument("--steps", type=_number(int, 1), help="in all, those of a resumed run too")
     train.add_argument("--batch", type=_number(int, 1), help="crops in a step")
     train.add_argument("--alpha", type=_number(float, 0), help="content weight")
-    train.add_argument("--beta", type=_number(float, 0), help="style weight at this size of crops")
+    train.add_argument("--beta", type=_number(float, 0), help="style weight")
     train.add_argument("--tv", type=_number(float, 0), help="total variation weight")
     train.add_argument("--content-layer", metavar="LAYER", help="conv4_2 and the like")
     train.add_argument(

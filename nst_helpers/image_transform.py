@@ -6,10 +6,15 @@ convolution is followed by instance normalisation (Ulyanov, Vedaldi and Lempitsk
 and shift are another pair of vectors for each style: conditional instance normalisation (Dumoulin,
 Shlens and Kudlur 2017). All other parameters are shared by the styles.
 
-Two things differ from Johnson et al., for trainings of minutes. The result is added to the
+Three things differ from Johnson et al., for trainings of minutes. The result is added to the
 photograph, which is normalised, too: so a network begins with the photograph, as an optimisation
 does, and its details need not pass through the narrow middle. And the last convolution is 3 x 3:
 one of 9 x 9 blurs, as long as it is young.
+
+And there is noise at a quarter of the width, as in the texture networks of Ulyanov, Lebedev,
+Vedaldi and Lempitsky 2016. In an even sky all positions look alike to a convolution, so what a
+young network paints there are echoes of the nearest edge: a lattice. Noise gives it something else
+to begin with. Once trained, it hardly heeds it.
 
 :mod:`nst_helpers.training` trains such a network, writes it to a file and reads it.
 """
@@ -29,6 +34,9 @@ CHANNELS = (32, 64, 128)
 BLOCKS = 5
 STRIDE = 4  # two convolutions halve the picture
 EPSILON = 1e-5
+# The noise: so many maps at each scale, whose grains are 1, 2 and 4 positions wide.
+NOISE_MAPS = 6
+GRAINS = (1, 2, 4)
 # What the convolutions paint, beside the photograph, before they have learnt what to paint.
 FIRST_SHARE = 0.1
 LARGEST = 1024  # of styles, channels and blocks; a file could say anything
@@ -123,6 +131,7 @@ class ImageTransform(nn.Module):
                 NormedConv(styles, half, quarter, 3, stride=2),
             ]
         )
+        self.noise = nn.Conv2d(NOISE_MAPS * len(GRAINS), quarter, 1, bias=False)
         self.body = nn.ModuleList(ResidualBlock(styles, quarter) for _ in range(blocks))
         self.up = nn.ModuleList(
             [NormedConv(styles, quarter, half, 3), NormedConv(styles, half, full, 3)]
@@ -131,12 +140,14 @@ class ImageTransform(nn.Module):
         nn.init.constant_(self.last.norm.scale, FIRST_SHARE)
         self.direct = ConditionalNorm(styles, 3)
 
-    def forward(self, images: Tensor, shares: Tensor) -> Tensor:
+    def forward(self, images: Tensor, shares: Tensor, seed: int = 0) -> Tensor:
         """Return painted pictures.
 
         Args:
             images: (B, 3, H, W) in [0, 1], each side at least 16 pixels.
             shares: (B, S), how much of each style each picture gets, usually adding up to 1.
+            seed: of the noise, which is the same for all pictures of a batch. With one seed a
+                picture is always painted alike, and the frames of a film do not flicker.
 
         Returns:
             (B, 3, H, W) in [0, 1], float32.
@@ -146,6 +157,7 @@ class ImageTransform(nn.Module):
         photograph = maps = F.pad(images - 0.5, rest, mode="reflect")
         for layer in self.down:
             maps = F.relu(layer(maps, shares))
+        maps = maps + self.noise(_noise(*maps.shape[-2:], seed).to(maps))
         for block in self.body:
             maps = block(maps, shares)
         for layer in self.up:
@@ -153,6 +165,25 @@ class ImageTransform(nn.Module):
             maps = F.relu(layer(F.interpolate(maps, scale_factor=2, mode="nearest"), shares))
         painted = self.direct(photograph, shares) + self.last(maps, shares)
         return painted.sigmoid()[..., :height, :width]
+
+
+def _noise(height: int, width: int, seed: int) -> Tensor:
+    """Return normal noise at several scales, (1, NOISE_MAPS * len(GRAINS), height, width).
+
+    The coarser the grain, the farther apart are the numbers drawn; between them it is bilinear.
+    Drawn on the CPU, so that all devices paint alike; everybody's chance is left alone.
+
+    Source: Ulyanov, Lebedev, Vedaldi and Lempitsky 2016, "Texture Networks: Feed-forward Synthesis
+    of Textures and Stylized Images", section 4.1: noise at several scales goes in.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    scales = []
+    for grain in GRAINS:
+        shape = (1, NOISE_MAPS, -(-height // grain), -(-width // grain))
+        drawn = torch.randn(shape, generator=generator)
+        fine = F.interpolate(drawn, scale_factor=grain, mode="bilinear")
+        scales.append(fine[..., :height, :width])
+    return torch.cat(scales, dim=1)
 
 
 def _check_sizes(styles: Any, channels: Any, blocks: Any) -> None:

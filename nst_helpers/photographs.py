@@ -146,7 +146,7 @@ class Crops(Dataset):
         Raises:
             ImageError: many photographs in a row could not be read.
         """
-        generator = torch.Generator().manual_seed(_mixed(self.seed, index))
+        generator = torch.Generator().manual_seed(mixed(self.seed, index))
         said = ""
         for _ in range(_TRIES):
             path = self.paths[_drawn(len(self.paths), generator)]
@@ -207,6 +207,6 @@ def _drawn(count: int, generator: torch.Generator) -> int:
     return int(torch.randint(count, (), generator=generator))
 
 
-def _mixed(seed: int, index: int) -> int:
-    """Return another seed for each crop; torch's generator wants well-spread bits."""
+def mixed(seed: int, index: int) -> int:
+    """Return another seed for each number; torch's generator wants well-spread bits."""
     return (seed * 0x9E3779B97F4A7C15 + index * 0xBF58476D1CE4E5B9 + 1) % 2**63

@@ -28,7 +28,8 @@ def test_it_has_three_convolutions_five_residual_blocks_and_two_upsamplings():
     sizes = [(m.in_channels, m.out_channels, m.kernel_size[0], m.stride[0]) for m in convolutions]
     down = [(3, 32, 9, 1), (32, 64, 3, 2), (64, 128, 3, 2)]
     up = [(128, 64, 3, 1), (64, 32, 3, 1), (32, 3, 3, 1)]
-    assert sizes == down + [(128, 128, 3, 1)] * 10 + up
+    noise = [(18, 128, 1, 1)]
+    assert sizes == down + noise + [(128, 128, 3, 1)] * 10 + up
     assert not any(isinstance(m, nn.ConvTranspose2d) for m in network.modules())
 
 
@@ -99,9 +100,25 @@ def test_the_photograph_is_normalised_too():
     torch.testing.assert_close(*paintings, atol=0.02, rtol=0)
 
 
+def test_an_even_sky_is_not_painted_evenly():
+    painted = _network()(torch.full((1, 3, 32, 48), 0.7), torch.eye(2)[:1])
+    assert painted.std((2, 3)).min() > 0.01
+
+
+def test_the_noise_is_the_same_for_a_seed_and_leaves_chance_alone():
+    network, even = _network(), torch.full((2, 3, 30, 50), 0.7)
+    state = torch.get_rng_state()
+    first, again, other = (network(even, torch.eye(2), seed) for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(first, again)
+    assert (first - other).abs().mean() > 0.01
+
+
 def test_the_border_is_no_frame():
     """With padding by zeros, the border of an even picture would become something else."""
-    painted = _network()(torch.full((1, 3, 32, 32), 0.7), torch.eye(2)[:1])
+    network = _network()
+    network.noise.weight.data.zero_()
+    painted = network(torch.full((1, 3, 32, 32), 0.7), torch.eye(2)[:1])
     torch.testing.assert_close(painted, painted[..., 16:17, 16:17].expand_as(painted))
 
 

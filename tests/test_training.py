@@ -13,13 +13,14 @@ from nst_helpers.cli import main
 from nst_helpers.errors import NstError
 from nst_helpers.image_transform import ImageTransform
 from nst_helpers.images import load_image
-from nst_helpers.objective import Objective
 from nst_helpers.trained import Style, Trained, load_trained, paint
 from nst_helpers.training import (
     LAST_RATE,
     PATIENCE,
+    TABLES_RATE,
     Judge,
     Training,
+    batch_content_loss,
     batch_gram_matrix,
     batch_style_loss,
     run_file,
@@ -53,29 +54,65 @@ def _random(*shape: int) -> torch.Tensor:
 # --- what is lowered ------------------------------------------------------------------------------
 
 
-def test_a_batch_has_the_losses_of_its_pictures_one_by_one():
+def test_a_batch_has_the_gram_matrices_of_its_pictures_one_by_one():
+    activation = _random(3, 5, 6, 7)
+    grams = batch_gram_matrix(activation)
+    for number in range(3):
+        alone = losses.gram_matrix(activation[number : number + 1])
+        torch.testing.assert_close(grams[number], alone, atol=1e-5, rtol=1e-5)
+
+
+def test_a_style_loss_is_the_share_of_its_largest_value():
     activation, other = _random(3, 5, 6, 7), _random(3, 5, 4, 4)
     grams = batch_gram_matrix(other)
+    shares = []
     for number in range(3):
-        torch.testing.assert_close(
-            grams[number], losses.gram_matrix(other[number : number + 1]), atol=1e-5, rtol=1e-5
-        )
-    alone = [losses.layer_style_loss(activation[i : i + 1], grams[i]) for i in range(3)]
-    torch.testing.assert_close(batch_style_loss(activation, grams), torch.stack(alone).mean())
+        away = losses.layer_style_loss(activation[number : number + 1], grams[number])
+        own = losses.gram_matrix(activation[number : number + 1])
+        most = (own.square().mean() + grams[number].square().mean()) / activation[0].numel()
+        shares.append(away / most)
+    torch.testing.assert_close(batch_style_loss(activation, grams), torch.stack(shares).mean())
+    assert batch_style_loss(other, grams) == 0
+    assert batch_style_loss(other, 0 * grams) == 1
+    assert batch_style_loss(0 * other, 0 * grams) == 0
 
 
-def test_training_and_optimisation_have_the_same_judge():
-    model, content, painted = backbones.small_vgg19(), _random(1, 3, 32, 32), _random(2, 3, 32, 32)
-    styles = [_random(1, 3, 48, 40), _random(1, 3, 36, 40)]
-    judge = Judge([backbones.normalize(style) for style in styles], model, 32 * 32)
-    together = judge(painted, content.expand(2, -1, -1, -1), torch.tensor([1, 0]))
-    alone = []
-    for number, style in ((0, styles[1]), (1, styles[0])):
-        pair = [(backbones.normalize(style), 1.0)]
-        objective = Objective(backbones.normalize(content), pair, model)
-        alone.append(objective(backbones.normalize(painted[number : number + 1])))
-    for mine, theirs in zip(together, zip(*alone, strict=True), strict=True):
-        torch.testing.assert_close(mine, torch.stack(theirs).mean(), rtol=1e-4, atol=1e-6)
+def test_a_content_loss_is_a_share_of_the_photographs_features():
+    activation, goal = _random(2, 5, 6, 7), 1 + _random(2, 5, 6, 7)
+    shares = [
+        losses.content_loss(activation[i], goal[i]) / goal[i].square().mean() for i in range(2)
+    ]
+    torch.testing.assert_close(batch_content_loss(activation, goal), torch.stack(shares).mean())
+    assert batch_content_loss(0 * goal, 0 * goal) == 0
+
+
+def test_a_judge_sums_the_weighted_shares_of_the_styles_asked_for():
+    model, content, painted = backbones.small_vgg19(), _random(2, 3, 32, 32), _random(2, 3, 32, 32)
+    styles = [
+        backbones.normalize(_random(1, 3, 48, 40)),
+        backbones.normalize(_random(1, 3, 36, 40)),
+    ]
+    weights = {"conv1_1": 2.0, "conv3_1": 0.5, "conv4_1": 0.0}
+    judge = Judge(styles, model, 32 * 32, style_weights=weights)
+    of_content, of_style = judge(painted, content, torch.tensor([1, 0]))
+
+    def features(picture, layer):
+        return backbones.extract_features(picture, model, [layer])[layer]
+
+    mine = backbones.normalize(painted)
+    layer = losses.CONTENT_LAYER
+    expected = batch_content_loss(
+        features(mine, layer), features(backbones.normalize(content), layer)
+    )
+    torch.testing.assert_close(of_content, expected)
+    expected = 0.0
+    for layer, weight in weights.items():
+        grams = [
+            32 * 32 / style[0, 0].numel() * losses.gram_matrix(features(style, layer))
+            for style in (styles[1], styles[0])
+        ]
+        expected += weight * batch_style_loss(features(mine, layer), torch.stack(grams))
+    torch.testing.assert_close(of_style, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_each_crop_is_painted_in_the_next_style():
@@ -89,6 +126,13 @@ def test_each_crop_is_painted_in_the_next_style():
     training.judge = watched
     _run(training)
     assert seen == [[0, 1], [2, 0], [1, 2]]
+
+
+def test_each_step_draws_other_noise():
+    training, seeds = _training(steps=3), []
+    training.network.register_forward_pre_hook(lambda _, inputs: seeds.append(inputs[2]))
+    _run(training)
+    assert len(set(seeds)) == 3
 
 
 def test_the_gradient_reaches_every_parameter():
@@ -127,14 +171,17 @@ def test_the_same_seed_gives_the_same_network():
     assert not torch.equal(first.network.last.conv.weight, other.network.last.conv.weight)
 
 
-def test_the_styles_tables_move_five_times_as_fast_as_the_kernels():
+def test_the_styles_tables_move_faster_than_the_kernels():
     training = _training(lr=1e-3)
     before = {name: p.clone() for name, p in training.network.named_parameters()}
     training.advance(_random(2, 3, 32, 32))
     for name, parameter in training.network.named_parameters():
+        if name.endswith("shift"):
+            continue  # where a normalisation follows, a shift changes nothing
         # Adam's first move is the rate, or a little less where the gradient is minute.
         farthest = float((parameter - before[name]).detach().abs().max())
-        assert farthest == pytest.approx(1e-3 if parameter.dim() == 4 else 5e-3, rel=0.1), name
+        rate = 1e-3 if parameter.dim() == 4 else 1e-3 * TABLES_RATE
+        assert farthest == pytest.approx(rate, rel=0.1), name
 
 
 def test_the_rate_falls_by_half_a_cosine():
@@ -195,7 +242,7 @@ def test_a_loss_that_is_no_number_moves_nothing():
 
 
 def test_a_training_without_hope_ends(tmp_path):
-    training = _training(beta=1e38, steps=20)
+    training = _training(beta=1e39, steps=20)
     kept = _run(training, tmp_path / "out.safetensors")
     assert training.ended == "diverged"
     assert len(training.history) == PATIENCE

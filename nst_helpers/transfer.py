@@ -34,6 +34,9 @@ DEFAULT_STEPS = 100
 # brush strokes are the painting's. The lessons' 1e6 leaves content next to no weight.
 DEFAULT_ALPHA = 1.0
 DEFAULT_BETA = 0.5
+# Deviation of a noise start, where that of a photograph is about 1. What is finer than the losses
+# feel stays as it is, so loud noise would end as speckles.
+NOISE = 0.2
 FRAMES = 8
 # A loss this many times the best so far is no detour of the optimiser but an explosion.
 EXPLOSION = 4.0
@@ -73,7 +76,7 @@ class StyleTransfer:
         alpha: weight of the content loss.
         beta: weight of the style loss; only the ratio alpha / beta changes the picture.
         size: bound of the long side of both pictures, in pixels.
-        start: ``"content"``, ``"style"``, ``"noise"``, ``"adain"`` (the picture of
+        start: ``"content"``, ``"style"``, ``"noise"`` (faint and grey), ``"adain"`` (the picture of
             :func:`nst_helpers.feedforward.stylize_fast`), or a picture (1, 3, H, W) in [0, 1].
         optimizer: ``"lbfgs"`` (Gatys et al.'s choice), ``"adam"``, or another of ``torch.optim``.
         lr: the optimiser's rate; None takes the one that suits it.
@@ -235,7 +238,8 @@ class StyleTransfer:
         if start == "noise":
             # Drawn on the CPU, so that a seed means the same picture on every device.
             generator = torch.Generator().manual_seed(self.settings["seed"])
-            return torch.rand(content.shape, generator=generator).to(content.device)
+            noise = NOISE * torch.randn(content.shape, generator=generator)
+            return backbones.denormalize(noise).clamp(0, 1).to(content.device)
         if start == "adain":
             from nst_helpers.feedforward import stylize_fast
 

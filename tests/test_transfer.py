@@ -526,6 +526,13 @@ def test_of_many_moves_the_newest_are_kept(tmp_path):
 # --- quality and choice ---------------------------------------------------------------------------
 
 
+def test_a_noise_start_is_faint_and_grey():
+    """Loud noise is finer than the losses feel, and would stay in the picture as speckles."""
+    noise = normalize(_transfer(start="noise").first)
+    assert float(noise.std()) == pytest.approx(transfer.NOISE, rel=0.1)
+    assert abs(float(noise.mean())) < 0.1 * transfer.NOISE
+
+
 def test_several_styles_mix_by_their_shares():
     other = _picture(7)
     alone = transfer.stylize(CONTENT, STYLE, steps=4, model=small_vgg19(), progress=False)

@@ -32,6 +32,7 @@ class Tally:
     Attributes:
         lesson: its name.
         max_score: its points, without bonus points.
+        bonus: how many bonus points there are on top of them.
         scores: how many students have how many points.
         causes: how often the checker recognised which mistake, by exercise and cause id.
         missed: how many students miss points of an exercise.
@@ -44,6 +45,7 @@ class Tally:
 
     lesson: str
     max_score: float = 0.0
+    bonus: float = 0.0
     scores: Counter[float] = field(default_factory=Counter)
     causes: Counter[tuple[str, str]] = field(default_factory=Counter)
     missed: Counter[str] = field(default_factory=Counter)
@@ -60,6 +62,7 @@ class Tally:
             self.failures.append(f"{record.student}: {record.failure}")
             return
         self.max_score = record.max_score
+        self.bonus = sum(mark["max_points"] for mark in record.marks if mark["bonus"])
         self.scores[record.score] += 1
         said = {(words["exercise"], words["cause"]) for words in record.words if words["cause"]}
         self.causes.update(said)
@@ -116,6 +119,7 @@ class Tally:
         """One line."""
         line = f"{self.lesson}: {self.students} graded, mean {self.mean:.1f}, "
         line += f"median {self.median:g} of {self.max_score:g} points"
+        line += f" and {self.bonus:g} of bonus" if self.bonus else ""
         if self.missed:
             name, count = self.missed.most_common(1)[0]
             line += f"; most missed: {name} ({count})"

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nst_helpers.errors import NstError
+from nst_helpers.errors import NstError, module_command
 
 TOOLS = ("jupyter-lab", "nbgrader")
 PACKAGES = ("torch", "torchvision", "pillow", "matplotlib", "ipywidgets", "jupyterlab", "nbgrader")
@@ -477,7 +477,7 @@ def _check_weights() -> Iterator[str]:
     ready = [status for status in weights.weights_status() if status.state == "ready"]
     if not {"gatys", "torchvision"} & {status.name for status in ready}:
         detail = weights.weights_status()[0].detail
-        raise NstError(f"{detail} Run nst weights to fetch them.")
+        raise NstError(f"{detail} To fetch them, run: {module_command('nst_helpers.weights')}")
     for status in ready:
         yield f"{status.name}, in {status.where.parent}"
 

@@ -135,7 +135,8 @@ def describe_device(device: torch.device) -> str:
     """Return one line for people: the device's name, its size and the memory that is free."""
     free = f"{free_memory(device) / 2**30:.1f} GiB free"
     if device.type == "cpu":
-        return f"CPU, {torch.get_num_threads()} threads, {free}"
+        threads = torch.get_num_threads()
+        return f"CPU, {threads} thread{'s' * (threads > 1)}, {free}"
     if device.type == "mps":
         return f"Apple GPU (mps), {free}"
     name = getattr(torch, device.type).get_device_name(device)

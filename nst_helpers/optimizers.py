@@ -111,7 +111,7 @@ class Moves:
     """The last moves of a picture, with the change of the gradient that came of each.
 
     Moves are the rows of a matrix S and changes those of Y, and the products S Y^T are kept, so a
-    step costs four products of a matrix and a vector, however many moves are remembered.
+    step costs five products of a matrix and a vector, however many moves are remembered.
 
     Args:
         pixels: the picture, (1, 3, H, W).
@@ -139,8 +139,8 @@ class Moves:
         known = curvature > 0
         self.moves[row] = torch.where(known, move, 0).flatten()
         self.changes[row] = torch.where(known, change, 0).flatten()
-        moves, changes = self._rows()
-        self.products[row, : len(self)] = changes @ self.moves[row]
+        # Of older changes with this move nobody asks.
+        moves, _ = self._rows()
         self.products[: len(self), row] = moves @ self.changes[row]
         self.products[row, row] = torch.where(known, curvature, 1)
 

@@ -194,12 +194,11 @@ def _remarks() -> Iterator[str]:
 
 # For whoever wonders at two of the rows.
 THE_PAPER = (
-    "**gatys** and **gatys-more-style** show the photograph, with what is left of the noise they "
-    "start from: put into the paper's equations, the ratio that the paper prints gives content "
-    "ten thousand times and more the say that it has in **gatys-code**, and style next to none. "
-    "That recipe is the first author's own setting for this network: its ratio is 1e-3, too, but "
-    "of means where the equations have sums, and it paints, so much that 500 steps leave little "
-    "of the castle."
+    "**gatys** and **gatys-more-style** show the photograph, built up from noise: put into the "
+    "paper's equations, the ratio that the paper prints gives content ten thousand times and more "
+    "the say that it has in **gatys-code**, and style next to none. That recipe is the first "
+    "author's own setting for this network: its ratio is 1e-3, too, but of means where the "
+    "equations have sums, and it paints, so much that 500 steps leave little of the castle."
 )
 
 

@@ -131,7 +131,7 @@ def test_doctor_says_what_to_do_when_something_is_wrong(tmp_path, monkeypatch, c
     out = capfd.readouterr().out
     assert "NOT device" in out
     assert "NOT weights" in out
-    assert "nst weights" in out
+    assert "-m nst_helpers.weights" in out
 
 
 def test_weights_says_where_they_are(capfd):

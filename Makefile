@@ -47,8 +47,9 @@ demo: setup
 	$(PY) -m nst_helpers.explorer.demo $(DEMO_OPTIONS)
 
 test: setup browser
-	@# Two workers on two cores: more threads than cores only wait for each other.
-	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses 2 --dist loadfile --nbval-lax tests solutions notebooks $(PYTEST_OPTIONS)
+	@# Two workers on two cores: more threads than cores only wait for each other. Files with few
+	@# tests, such as those of browsers, are the slow ones, and would come last if they were sorted.
+	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --nbval-lax tests solutions notebooks $(PYTEST_OPTIONS)
 
 # Measures the checker against its banks of answers, as often as its promises are made for (hours).
 banks: $(VENV)/installed
